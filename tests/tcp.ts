@@ -1,0 +1,132 @@
+/**
+ * What a client of a TCP server does, well-behaved and not.
+ *
+ * @module
+ */
+
+import { connect, type Socket } from "node:net";
+import type { Address } from "./program.ts";
+
+/**
+ * Writes all bytes.
+ *
+ * @param conn Where they go.
+ * @param bytes The bytes.
+ */
+export async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  for (let rest = bytes; rest.length > 0;) rest = rest.subarray(await conn.write(rest));
+}
+
+/**
+ * Reads until the end.
+ *
+ * @param conn Where from.
+ * @returns The bytes.
+ */
+export async function readToEnd(conn: Deno.Conn): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (let buffer = new Uint8Array(65_536);;) {
+    const bytes = await conn.read(buffer);
+    if (bytes === null) break;
+    parts.push(buffer.subarray(0, bytes));
+    length += bytes;
+    buffer = buffer.subarray(bytes);
+    if (buffer.length === 0) buffer = new Uint8Array(1_048_576);
+  }
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/**
+ * Sends a message whole, half-closes, and only then reads until the end.
+ *
+ * @param address The server's.
+ * @param message What is sent.
+ * @returns What came back.
+ */
+export async function roundTrip(address: Address, message: Uint8Array): Promise<Uint8Array> {
+  using conn = await Deno.connect(address);
+  await writeAll(conn, message);
+  await conn.closeWrite();
+  return await readToEnd(conn);
+}
+
+/**
+ * Waits until the server has ended the connection, one way or the other. What it sent is thrown away.
+ *
+ * @param conn The connection.
+ * @returns Whether it was closed or reset.
+ */
+export async function ending(conn: Deno.Conn): Promise<"closed" | "reset"> {
+  try {
+    await readToEnd(conn);
+    return "closed";
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionReset) return "reset";
+    throw error;
+  }
+}
+
+/** Bytes that tell where they stand: a shifted, doubled or lost one shows. */
+export function pattern(length: number, seed: number = 0): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  let state = (seed * 2_654_435_761 + 1) | 0;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
+/** Whether both have the same bytes: `assertEquals` for messages too large to be printed. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** A client that can end with a reset (RST). It stands on `node:net`, since a `Deno.Conn` cannot do it. */
+export class RudeClient {
+  readonly #socket: Socket;
+  readonly #closed: Promise<void>;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
+    socket.on("error", () => {}); // whatever the server does to it: it is rude itself
+  }
+
+  /** Connects. */
+  static async connect(address: Address): Promise<RudeClient> {
+    const socket = connect({ host: address.hostname, port: address.port, allowHalfOpen: true });
+    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    return new RudeClient(socket);
+  }
+
+  /** Sends bytes; resolves when the kernel has taken them. */
+  write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => this.#socket.write(bytes, () => resolve()));
+  }
+
+  /** Half-closes. */
+  end(): Promise<void> {
+    return new Promise((resolve) => this.#socket.end(() => resolve()));
+  }
+
+  /** Resolves when the first bytes have come. No more is read after them. */
+  firstBytes(): Promise<void> {
+    return new Promise((resolve) => this.#socket.once("data", () => resolve(void this.#socket.pause())));
+  }
+
+  /** Ends the connection with a reset. */
+  reset(): Promise<void> {
+    this.#socket.resetAndDestroy();
+    return this.#closed;
+  }
+}
