@@ -1,0 +1,20 @@
+/**
+ * Why the server cannot start.
+ *
+ * @module
+ */
+
+/** Thrown when the server cannot start. The message is one line that names the thing and the way out. */
+export class CannotStart extends Error {
+  override readonly name = "CannotStart";
+}
+
+/**
+ * The message of whatever was thrown.
+ *
+ * @param error What was thrown.
+ * @returns What it says.
+ */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,67 @@
+/**
+ * The diagnostics: what the operator is told, on stderr.
+ *
+ * @module
+ */
+
+import {
+  configureSync,
+  getAnsiColorFormatter,
+  getJsonLinesFormatter,
+  getLogger,
+  getTextFormatter,
+  type Logger,
+  type LogLevel,
+  type TextFormatter,
+  type TextFormatterOptions,
+} from "@logtape/logtape";
+
+/** Where the parts of the program report to. */
+export type Diagnostics = Pick<Logger, "debug" | "info" | "warn" | "error">;
+
+/** How the diagnostics look. */
+export type LogFormat = "text" | "json";
+
+/** What {@linkcode setUpDiagnostics} sets up. */
+export interface DiagnosticsOptions {
+  /** The least severe level that is reported. */
+  level: LogLevel;
+  /** `text` for people, `json` for one JSON object a line. */
+  format: LogFormat;
+  /** Whether text has colours. */
+  colors: boolean;
+  /** Takes a line, its newline included. It may throw: a line that cannot be reported is lost, and nothing else. */
+  write: (line: string) => void;
+}
+
+/**
+ * Sets up the logger of the whole program.
+ *
+ * @param options How it looks and where it goes.
+ * @returns Where to report to; and `status`, which is reported at every level since the operator has asked for it.
+ */
+export function setUpDiagnostics(options: DiagnosticsOptions): { diagnostics: Diagnostics; status: Diagnostics } {
+  const format = formatter(options);
+  const sinks = ["stderr"];
+  configureSync({
+    sinks: { stderr: (record) => options.write(format(record)) },
+    loggers: [
+      { category: ["echo-server"], lowestLevel: options.level, sinks },
+      { category: ["echo-server", "status"], lowestLevel: "info", sinks, parentSinks: "override" },
+      { category: ["logtape", "meta"], lowestLevel: "warning", sinks: [] },
+    ],
+    reset: true,
+  });
+  return { diagnostics: getLogger(["echo-server"]), status: getLogger(["echo-server", "status"]) };
+}
+
+function formatter({ format, colors }: DiagnosticsOptions): TextFormatter {
+  if (format === "json") return getJsonLinesFormatter();
+  const options: TextFormatterOptions = {
+    timestamp: "rfc3339",
+    level: "full",
+    value: "bare",
+    format: ({ timestamp, level, message }) => `${timestamp} ${level}: ${message}`,
+  };
+  return colors ? getAnsiColorFormatter(options) : getTextFormatter(options);
+}
