@@ -1,0 +1,113 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertNotEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { CannotStart } from "../lib/cannot_start.ts";
+import { addressOf, BACKLOG, listen } from "../lib/listen.ts";
+import { granted } from "./granted.ts";
+import { roundTrip } from "./tcp.ts";
+
+/** Whether this test run may listen. */
+const net = granted({ name: "net" });
+
+/** Listens where it cannot. Returns the message, having checked that it is one line and names the address. */
+function reason(hostname: string, port: number, cause: new (message: string) => Error): string {
+  const error = assertThrows(() => listen(hostname, port).close(), CannotStart);
+  assertInstanceOf(error.cause, cause);
+  assertStringIncludes(error.message, `cannot listen on ${addressOf(hostname, port)}: `);
+  assert(!error.message.includes("\n"), error.message);
+  return error.message;
+}
+
+/** Has `Deno.listen` do something else, for what cannot be caused for real by every user. */
+function instead(fn: (options: Deno.TcpListenOptions) => never): Disposable {
+  const original = Deno.listen;
+  const replace = (value: unknown) =>
+    Object.defineProperty(Deno, "listen", { value, configurable: true, writable: true });
+  replace(fn);
+  return { [Symbol.dispose]: () => void replace(original) };
+}
+
+Deno.test({
+  name: "listen() listens on any free port when the port is 0",
+  ignore: !net,
+  async fn() {
+    using listener = listen("127.0.0.1", 0);
+    assertEquals(listener.addr.hostname, "127.0.0.1");
+    assertNotEquals(listener.addr.port, 0);
+    const served = listener.accept().then((conn) => conn.close());
+    assertEquals((await roundTrip(listener.addr, new Uint8Array(0))).length, 0);
+    await served;
+  },
+});
+
+Deno.test("listen() asks for a queue of BACKLOG clients", () => {
+  let asked: Deno.TcpListenOptions | undefined;
+  using _ = instead((options) => {
+    asked = options;
+    throw new Error("that was all");
+  });
+  assertThrows(() => listen("127.0.0.1", 4000));
+  assertEquals(asked, { hostname: "127.0.0.1", port: 4000, tcpBacklog: BACKLOG });
+});
+
+Deno.test({
+  name: "listen() says that the port is taken, and how to find by what",
+  ignore: !net,
+  fn() {
+    using listener = listen("127.0.0.1", 0);
+    const { port } = listener.addr;
+    const message = reason("127.0.0.1", port, Deno.errors.AddrInUse);
+    assertStringIncludes(message, `the port is taken; end what listens there ("ss -ltnp sport = :${port}" shows it)`);
+  },
+});
+
+Deno.test({
+  name: "listen() says that no interface has the address",
+  ignore: !net,
+  fn() {
+    // Of a range that is kept for documentation (RFC 5737).
+    assertStringIncludes(reason("192.0.2.1", 4000, Deno.errors.AddrNotAvailable), "no interface of this machine");
+  },
+});
+
+Deno.test({
+  name: "listen() says what is wrong with a name that is no address",
+  ignore: !net,
+  fn: () => void assertStringIncludes(reason("no such host", 4000, Error), "no such host"),
+});
+
+Deno.test({
+  name: "listen() names the permission that is missing",
+  permissions: { net: false },
+  fn() {
+    const message = reason("127.0.0.1", 4000, Deno.errors.NotCapable);
+    assert(message.endsWith("run again with --allow-net=127.0.0.1:4000"), message);
+  },
+});
+
+Deno.test({
+  name: "listen() names the permission that is missing for an IPv6 address as the flag takes it",
+  permissions: { net: false },
+  fn() {
+    const message = reason("::1", 4000, Deno.errors.NotCapable);
+    assert(message.endsWith("run again with --allow-net=[::1]:4000"), message);
+  },
+});
+
+Deno.test("listen() says that the system keeps the port from this user", () => {
+  using _ = instead(() => {
+    throw new Deno.errors.PermissionDenied("Permission denied (os error 13)");
+  });
+  assertStringIncludes(reason("127.0.0.1", 80, Deno.errors.PermissionDenied), "choose one from 1024 up with --port");
+});
+
+Deno.test("addressOf() puts an IPv6 address in brackets, and nothing else", () => {
+  assertEquals(addressOf("0.0.0.0", 4000), "0.0.0.0:4000");
+  assertEquals(addressOf("localhost", 1), "localhost:1");
+  assertEquals(addressOf("::", 65_535), "[::]:65535");
+});
