@@ -1,0 +1,142 @@
+/**
+ * One client, from its first byte to the close.
+ *
+ * @module
+ */
+
+import type { AccessLog } from "./access_log.ts";
+import type { ChunkPool } from "./chunk_pool.ts";
+import { messageOf } from "./cannot_start.ts";
+import { addressOf } from "./listen.ts";
+import { BuffersFull, Message, MessageTooLarge, readAll } from "./read_all.ts";
+
+/** Why a client was let go before it was served to the end. */
+export type Reason = "reset" | "idle" | "message" | "buffers" | "drain" | "failed";
+
+/** How a client ended: `undefined` when it was served to the end. */
+export interface LetGo {
+  /** Which of the known reasons. */
+  reason: Reason;
+  /** The same for people. */
+  detail: string;
+}
+
+/**
+ * A client that has been accepted.
+ *
+ * Nothing is sent before the client half-closes: it may write its whole message before it reads a byte, and an early
+ * echo would deadlock with it. (RFC 862 lets a server send at once; this is the stricter reading.)
+ */
+export class Client {
+  /** Its number, counted from 1 in accept order. */
+  readonly number: number;
+
+  /** Its place among the clients in hand. Kept by the server. */
+  slot = -1;
+
+  readonly #conn: Deno.TcpConn;
+  readonly #message: Message;
+  #sent = 0;
+  #replied = false;
+  #letGo: LetGo | undefined;
+
+  // For idleTicks().
+  #moved = -1; // so that the tick after the accept counts as a change, as the tick after a byte does
+  #idleTicks = 0;
+
+  /**
+   * @param number Its number, counted from 1 in accept order.
+   * @param conn The connection. It is closed when {@linkcode Client.serve} returns.
+   * @param pool Where the chunks of its message come from.
+   */
+  constructor(number: number, conn: Deno.TcpConn, pool: ChunkPool) {
+    this.number = number;
+    this.#conn = conn;
+    this.#message = new Message(pool);
+  }
+
+  /** Its address, as `host:port`. */
+  get address(): string {
+    const { hostname, port } = this.#conn.remoteAddr;
+    return addressOf(hostname, port);
+  }
+
+  /** Bytes received so far. */
+  get received(): number {
+    return this.#message.length;
+  }
+
+  /**
+   * Serves it: reads to the half-close, echoes, logs, closes.
+   *
+   * @param log Where its line goes, before the connection is closed.
+   * @param maxMessage Bytes that its message may have.
+   * @returns `undefined` if it was served to the end, else why it was let go. Never rejects.
+   */
+  async serve(log: AccessLog, maxMessage: number): Promise<LetGo | undefined> {
+    try {
+      await readAll(this.#conn, this.#message, maxMessage);
+      await this.#echo();
+      if (this.#letGo === undefined) { // else it was let go in the very turn in which its last write ended
+        this.#replied = true;
+        await log.append(this.number, this.#message.length);
+      }
+    } catch (error) {
+      this.#letGo ??= whyLetGo(error);
+    } finally {
+      this.#message[Symbol.dispose]();
+      this.#conn[Symbol.dispose]();
+    }
+    return this.#letGo;
+  }
+
+  /**
+   * Ends it, wherever it is; `serve` then returns why. Does nothing if its reply has been sent in full.
+   *
+   * @param reason Which of the known reasons.
+   * @param detail The same for people.
+   */
+  letGo(reason: Reason, detail: string): void {
+    if (this.#replied || this.#letGo !== undefined) return;
+    this.#letGo = { reason, detail };
+    this.#conn.close(); // the read or write that is pending rejects
+  }
+
+  /**
+   * Tells how long it has been idle. To be called once a tick.
+   *
+   * @returns How many ticks in a row no byte has moved, either way.
+   */
+  idleTicks(): number {
+    const moved = this.#message.length + this.#sent;
+    this.#idleTicks = moved === this.#moved ? this.#idleTicks + 1 : 0;
+    this.#moved = moved;
+    return this.#idleTicks;
+  }
+
+  /** Sends the message back, and gives back each chunk as soon as it is sent. */
+  async #echo(): Promise<void> {
+    for (let rest = this.#message.front(); rest !== undefined; rest = this.#message.front()) {
+      for (;;) {
+        const bytes = await this.#conn.write(rest);
+        this.#sent += bytes;
+        if (bytes === rest.length) break;
+        rest = rest.subarray(bytes);
+      }
+      this.#message.dropFront();
+    }
+  }
+}
+
+function whyLetGo(error: unknown): LetGo {
+  if (error instanceof MessageTooLarge) return { reason: "message", detail: error.message };
+  if (error instanceof BuffersFull) return { reason: "buffers", detail: error.message };
+  return { reason: isGone(error) ? "reset" : "failed", detail: messageOf(error) };
+}
+
+/** Whether an error says that the client is gone. */
+export function isGone(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe ||
+    error instanceof Deno.errors.ConnectionAborted || error instanceof Deno.errors.NotConnected ||
+    error instanceof Deno.errors.TimedOut;
+}
