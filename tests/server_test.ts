@@ -1,0 +1,656 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { AccessLog } from "../lib/access_log.ts";
+import { BACKLOG, listen } from "../lib/listen.ts";
+import { type Limits, Server } from "../lib/server.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { FakeConn } from "./fake_conn.ts";
+import { FakeListener } from "./fake_listener.ts";
+import { granted } from "./granted.ts";
+import { LogInMemory } from "./log_in_memory.ts";
+import { recorder } from "./recorder.ts";
+import { ending, pattern, readToEnd, roundTrip, RudeClient, writeAll } from "./tcp.ts";
+import { nextTurn, until } from "./turns.ts";
+
+/** Whether this test run may listen and connect. */
+const net = granted({ name: "net" });
+
+const LIMITS: Limits = {
+  maxClients: 10_000,
+  maxMessage: 1_000_000,
+  maxBuffered: 100_000_000,
+  idleTimeout: 60,
+  drainTimeout: 10,
+};
+
+const NO_SPACE = new Error("No space left on device (os error 28)");
+
+/** As accept(2) fails when the process may open no more descriptors. */
+function shortage(): Error {
+  return Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
+}
+
+/** A server that serves, over a log in memory and a clock that the test turns. */
+function serving<L extends Deno.TcpListener>(listener: L, limits: Partial<Limits> = {}, maxQueued?: number) {
+  const clock = new FakeClock();
+  const file = new LogInMemory();
+  const { diagnostics, reports } = recorder();
+  const log = new AccessLog({
+    open: () => file,
+    diagnostics,
+    clock,
+    onRoom: () => server.changed(),
+    ...(maxQueued === undefined ? {} : { maxQueued }),
+  });
+  const server = new Server({ listener, log, diagnostics, clock, limits: { ...LIMITS, ...limits } });
+  let ended = false;
+  const served = server.serve().then(() => void (ended = true));
+  return {
+    listener,
+    clock,
+    file,
+    log,
+    diagnostics,
+    reports,
+    server,
+    served,
+    get ended() {
+      return ended;
+    },
+    /** Drains a server that has no client left, and checks that nothing is held and nothing goes on. */
+    async end(): Promise<void> {
+      server.drain();
+      await nextTurn();
+      clock.turn(20); // at the first tick since the last client the queue may still have one
+      await served;
+      assertEquals([server.status.active, server.status.buffered], [0, 0]);
+      assertEquals(log.close(), "");
+      assertEquals(clock.pending, 0);
+    },
+  };
+}
+
+/** A client that has sent all that it will. */
+function sent(text: string): FakeConn {
+  return new FakeConn().send(text).halfClose();
+}
+
+// Over a listener whose clients and errors come from the test.
+
+Deno.test("Server.serve() numbers clients as it accepts them, and logs them as they finish", async () => {
+  const all = serving(new FakeListener());
+  const conns = [new FakeConn(), new FakeConn(), new FakeConn()];
+  all.listener.push(...conns);
+  await nextTurn();
+  assertEquals(all.server.status.active, 3);
+  for (const i of [2, 0, 1]) {
+    conns[i]?.send("x".repeat(i)).halfClose();
+    await nextTurn();
+  }
+  assertEquals(
+    all.file.text,
+    "[client 3]: received 2 bytes\n[client 1]: received 0 bytes\n[client 2]: received 1 bytes\n",
+  );
+  assertEquals(all.reports, []);
+  await all.end();
+});
+
+Deno.test("Server.serve() writes the lines of clients that finish in one turn in one write", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: 500 }, () => new FakeConn().send("x"));
+  all.listener.push(...conns);
+  await nextTurn();
+  for (const conn of conns) conn.halfClose();
+  await until(() => all.server.status.served === 500, "500 clients served");
+  assertEquals(all.file.writes, 1);
+  await all.end();
+});
+
+Deno.test("Server.serve() counts clients that are gone before their accept, and goes on at once", async () => {
+  const all = serving(new FakeListener());
+  const { NotConnected, ConnectionAborted, ConnectionReset } = Deno.errors;
+  for (let i = 0; i < 100; i++) {
+    for (const Gone of [NotConnected, ConnectionAborted, ConnectionReset]) all.listener.push(new Gone("gone"));
+  }
+  all.listener.push(sent("hello"));
+  await until(() => all.server.status.served === 1, "the client after them");
+  assertEquals(all.server.status.goneBeforeAccept, 300);
+  assertEquals(all.file.text, "[client 1]: received 5 bytes\n");
+  assertEquals(all.reports, []);
+  await all.end();
+});
+
+Deno.test("Server.serve() reports a shortage once, and tries again every 100 ms", async () => {
+  const all = serving(new FakeListener());
+  all.listener.push(...Array.from({ length: 20 }, shortage), sent("hello"));
+  await nextTurn();
+  for (let tries = 1; tries <= 20; tries++) {
+    assertEquals(all.listener.accepts, tries);
+    all.clock.turn(99);
+    await nextTurn();
+    assertEquals(all.listener.accepts, tries);
+    all.clock.turn(1);
+    await nextTurn();
+  }
+  assertEquals(all.server.status.served, 1);
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", shortage().message]]);
+
+  // Within a minute it is the same shortage, after it a new one.
+  all.clock.turn(59_900);
+  all.listener.push(shortage());
+  await nextTurn();
+  assertEquals(all.reports.length, 1);
+  all.clock.turn(60_001);
+  await nextTurn();
+  all.listener.push(shortage());
+  await nextTurn();
+  assertEquals(all.reports.length, 2);
+  all.clock.turn(100);
+  await nextTurn();
+  await all.end();
+});
+
+Deno.test("Server.serve() outlives whatever accept() rejects with", async () => {
+  const all = serving(new FakeListener());
+  const { PermissionDenied, InvalidData, NotCapable } = Deno.errors;
+  const errors = [
+    new TypeError("unknown"),
+    new PermissionDenied("a firewall"),
+    new InvalidData("?"),
+    new NotCapable("!"),
+  ];
+  for (const error of errors) {
+    all.listener.push(error, sent(""));
+    await nextTurn();
+    all.clock.turn(100);
+    await nextTurn();
+  }
+  assertEquals(all.server.status.served, errors.length);
+  assertEquals(all.reports.length, 1);
+  await all.end();
+});
+
+Deno.test("Server.serve() ends when its listener is closed under it", async () => {
+  for (const closed of [new Deno.errors.BadResource("closed"), new Deno.errors.Interrupted("canceled")]) {
+    const all = serving(new FakeListener());
+    const conn = new FakeConn();
+    all.listener.push(conn, closed);
+    await nextTurn();
+    assert(!all.ended, "a client is still in hand");
+    conn.halfClose();
+    await all.served;
+    assertEquals(all.server.status.served, 1);
+    all.server.drain(); // too late to do anything, and no error
+    assertEquals(all.clock.pending, 0);
+    all.log.close();
+  }
+});
+
+Deno.test("Server.serve() accepts no more than maxClients, and the next when one has ended", async () => {
+  const all = serving(new FakeListener(), { maxClients: 3 });
+  const conns = Array.from({ length: 5 }, () => new FakeConn());
+  all.listener.push(...conns);
+  await nextTurn();
+  assertEquals([all.server.status.active, all.listener.accepts], [3, 3]);
+  conns[1]?.halfClose(); // served
+  await nextTurn();
+  assertEquals([all.server.status.active, all.listener.accepts], [3, 4]);
+  conns[0]?.break(new Deno.errors.ConnectionReset("reset")); // let go
+  await nextTurn();
+  assertEquals([all.server.status.active, all.listener.accepts], [3, 5]);
+  all.server.changed(); // says that there may be room: there is none
+  await nextTurn();
+  assertEquals(all.listener.accepts, 5);
+  for (const conn of conns) conn.halfClose();
+  await until(() => all.server.status.active === 0, "the rest to end");
+  assertEquals(all.server.status.served, 4);
+  await all.end();
+});
+
+Deno.test("Server.serve() accepts nobody while the log is full, and goes on when it has room", async () => {
+  const all = serving(new FakeListener(), {}, 50);
+  all.file.failure = NO_SPACE;
+  const late = new FakeConn();
+  all.listener.push(sent("1"), sent("2"));
+  await until(() => all.server.status.served === 2, "two clients served without their lines");
+  assert(all.log.full);
+  all.listener.push(late);
+  await nextTurn();
+  all.clock.turn(5000);
+  await nextTurn();
+  // An accept was pending when the log became full; after that client there is none.
+  const { accepts } = all.listener;
+  all.listener.push(sent("4"));
+  await nextTurn();
+  assertEquals([all.listener.accepts, all.listener.accepting], [accepts, false]);
+  assertEquals(all.server.status.queuedLines, 2);
+
+  all.file.failure = undefined;
+  all.clock.turn(1000);
+  late.send("3").halfClose();
+  await until(() => all.server.status.served === 4, "those who had to wait");
+  assertEquals(all.file.text.split("\n").length, 5);
+  await all.end();
+});
+
+Deno.test("Server lets a silent client go after 1 to 1.25 times the idle timeout, and reports it once", async () => {
+  for (const late of [0, 1, 249, 250, 499, 777, 1000]) { // milliseconds after the start at which it is accepted
+    for (const message of ["", "abc"]) {
+      const all = serving(new FakeListener(), { idleTimeout: 1 });
+      all.clock.turn(late);
+      const conn = new FakeConn().send(message);
+      all.listener.push(conn);
+      await nextTurn();
+      all.clock.turn(999);
+      await nextTurn();
+      assert(!conn.closed, `let go too early, accepted at ${late}`);
+      all.clock.turn(251);
+      await nextTurn();
+      assert(conn.closed, `let go too late, accepted at ${late}`);
+      assertEquals(all.server.status.letGo.idle, 1);
+      assertEquals(all.reports.map(({ level, properties }) => [level, properties]), [["WARN", {
+        client: 1,
+        address: "127.0.0.1:50000",
+        received: message.length,
+        reason: "idle",
+        detail: "no byte either way for 1 s",
+      }]]);
+      assertEquals(all.file.text, "");
+      await all.end();
+    }
+  }
+});
+
+Deno.test("Server lets a client go that does not read its reply", async () => {
+  const all = serving(new FakeListener(), { idleTimeout: 1 });
+  const conn = sent("hello");
+  conn.window = 0;
+  all.listener.push(conn);
+  await nextTurn();
+  for (let i = 0; i < 5; i++) { // it takes a byte now and then
+    all.clock.turn(990);
+    conn.take(i % 2);
+    await nextTurn();
+    if (i % 2 === 0 && i > 0) break;
+  }
+  all.clock.turn(1250);
+  await nextTurn();
+  assert(conn.closed);
+  assertEquals(all.server.status.letGo.idle, 1);
+  await all.end();
+});
+
+Deno.test("Server keeps a client that drips, while it sends and while it is answered", async () => {
+  const all = serving(new FakeListener(), { idleTimeout: 1 });
+  const conn = new FakeConn();
+  conn.window = 0;
+  all.listener.push(conn);
+  await nextTurn();
+  for (let i = 0; i < 20; i++) {
+    conn.send("x");
+    await nextTurn();
+    all.clock.turn(999);
+  }
+  conn.halfClose();
+  for (let i = 0; i < 20; i++) {
+    conn.take(1);
+    await nextTurn();
+    all.clock.turn(999);
+  }
+  await until(() => all.server.status.served === 1, "the dripping client");
+  assertEquals(conn.echoed, "x".repeat(20));
+  assertEquals(all.reports, []);
+  await all.end();
+});
+
+Deno.test("Server lets nobody go for idling when the timeout is 0", async () => {
+  const all = serving(new FakeListener(), { idleTimeout: 0 });
+  const conn = new FakeConn();
+  all.listener.push(conn);
+  await nextTurn();
+  assertEquals(all.clock.pending, 0);
+  all.clock.turn(1e9);
+  conn.halfClose();
+  await until(() => all.server.status.served === 1, "the patient client");
+  await all.end();
+});
+
+Deno.test("Server.drain() ends a server that has no client", async () => {
+  const all = serving(new FakeListener());
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(10);
+  await all.served;
+  assert(all.listener.closed);
+  assertEquals(all.clock.pending, 0);
+  all.log.close();
+});
+
+Deno.test("Server.drain() lets clients in hand finish", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: 20 }, () => new FakeConn().send("half "));
+  all.listener.push(...conns);
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(10);
+  await nextTurn();
+  assert(all.listener.closed);
+  all.clock.turn(9000);
+  for (const conn of conns) conn.send("and half").halfClose();
+  await all.served;
+  for (const conn of conns) assertEquals(conn.echoed, "half and half");
+  assertEquals(all.server.status.served, 20);
+  assertEquals(all.file.text.split("\n").length, 21);
+  assertEquals(all.reports, []);
+  assertEquals(all.clock.pending, 0);
+  all.log.close();
+});
+
+Deno.test("Server.drain() lets go of stuck clients at the drain timeout, and reports each", async () => {
+  const all = serving(new FakeListener(), { drainTimeout: 2.5, idleTimeout: 0 });
+  const [sending, answered] = [new FakeConn().send("a"), sent("bc")];
+  answered.window = 1;
+  all.listener.push(sending, answered);
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(2499);
+  await nextTurn();
+  assertEquals([all.ended, sending.closed, answered.closed], [false, false, false]);
+  all.clock.turn(1);
+  await all.served;
+  assert(sending.closed && answered.closed);
+  assertEquals(all.server.status.letGo.drain, 2);
+  assertEquals(all.reports.map(({ properties }) => properties.reason), ["drain", "drain"]);
+  assertStringIncludes(String(all.reports[0]?.properties.detail), "2.5 s after");
+  assertEquals(all.file.text, "");
+  assertEquals(all.clock.pending, 0);
+  all.log.close();
+});
+
+Deno.test("Server.drain() with a timeout of 0 lets everybody go", async () => {
+  const all = serving(new FakeListener(), { drainTimeout: 0 });
+  all.listener.push(new FakeConn(), new FakeConn());
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(0);
+  await all.served;
+  assertEquals(all.server.status.letGo.drain, 2);
+  all.log.close();
+});
+
+Deno.test("Server.drain() accepts who waits in the queue before it closes the listener", async () => {
+  const all = serving(new FakeListener());
+  await nextTurn();
+  all.server.drain();
+  for (let i = 0; i < 50; i++) { // one every 9 ms: the queue is never empty for 10
+    all.listener.push(sent("hello"));
+    await nextTurn();
+    all.clock.turn(9);
+  }
+  assert(!all.listener.closed);
+  await nextTurn();
+  all.clock.turn(20);
+  await all.served;
+  assertEquals(all.server.status.served, 50);
+  all.log.close();
+});
+
+Deno.test("Server.drain() accepts who waits also when maxClients are in hand", async () => {
+  const all = serving(new FakeListener(), { maxClients: 1 });
+  const [inHand, waiting] = [new FakeConn(), new FakeConn()];
+  all.listener.push(inHand, waiting);
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(1000);
+  await nextTurn();
+  assert(!all.listener.closed, "somebody may wait");
+  for (const conn of [inHand, waiting]) {
+    conn.send("hello").halfClose();
+    await nextTurn();
+  }
+  all.clock.turn(20);
+  await all.served;
+  assertEquals(all.server.status.served, 2);
+  all.log.close();
+});
+
+Deno.test("Server.drain() ends at the drain timeout also while a shortage lasts or the log is full", async () => {
+  const short = serving(new FakeListener());
+  short.listener.push(...Array.from({ length: 1000 }, shortage));
+  await nextTurn();
+  short.server.drain();
+  for (let ms = 0; ms < 10_100; ms += 100) {
+    short.clock.turn(100);
+    await nextTurn();
+  }
+  await short.served;
+  assertEquals([short.listener.closed, short.clock.pending], [true, 0]);
+  short.log.close();
+
+  const full = serving(new FakeListener(), {}, 1);
+  full.file.failure = NO_SPACE;
+  full.listener.push(sent(""), new FakeConn());
+  await until(() => full.server.status.served === 1, "the first client");
+  full.server.drain();
+  full.clock.turn(10_000);
+  await full.served;
+  assert(full.listener.closed);
+  assertEquals(full.log.close(), "[client 1]: received 0 bytes\n");
+});
+
+Deno.test("Server.drain() ends though clients keep coming: those after the queue's length are not accepted", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: BACKLOG + 10 }, () => sent("x"));
+  await nextTurn();
+  all.server.drain();
+  all.listener.push(...conns);
+  await all.served;
+  assertEquals(all.server.status.served, BACKLOG + 1);
+  assert(all.listener.closed);
+  all.log.close();
+});
+
+Deno.test("Server.drain() twice, and after the end, is harmless", async () => {
+  const all = serving(new FakeListener(), { drainTimeout: 5 });
+  const conn = new FakeConn();
+  all.listener.push(conn);
+  await nextTurn();
+  all.server.drain();
+  all.clock.turn(3000);
+  const { pending } = all.clock;
+  all.server.drain(); // begins nothing anew
+  assertEquals(all.clock.pending, pending);
+  all.clock.turn(2000);
+  await all.served;
+  assertEquals(all.server.status.letGo.drain, 1);
+  all.server.drain();
+  assertEquals(all.clock.pending, 0);
+  all.log.close();
+});
+
+Deno.test("Server.status and Server.reportStatus() tell the figures", async () => {
+  const all = serving(new FakeListener(), { maxMessage: 10, idleTimeout: 1 });
+  all.clock.turn(1500);
+  all.listener.push(
+    sent("12345"),
+    sent("1234567"),
+    sent("12345678901"),
+    new FakeConn().break(new Deno.errors.ConnectionReset("reset")),
+    new FakeConn().break(new Error("unknown")),
+    new Deno.errors.NotConnected("gone"),
+    new FakeConn().send("held"),
+  );
+  await until(() => all.server.status.served === 2, "two clients served");
+  const status = {
+    uptime: 1.5,
+    active: 1,
+    served: 2,
+    letGo: { reset: 1, idle: 0, message: 1, buffers: 0, drain: 0, failed: 1 },
+    goneBeforeAccept: 1,
+    bytes: 12,
+    buffered: 4096,
+    queuedLines: 0,
+  };
+  assertEquals(all.server.status, status);
+  assertEquals(all.reports.length, 3);
+
+  all.server.reportStatus(all.diagnostics);
+  const { level, message, properties } = all.reports[3] ?? {};
+  assertEquals(level, "INFO");
+  const { letGo, ...figures } = status;
+  assertEquals(properties, { ...figures, ...letGo });
+  assertMatch(
+    message ?? "",
+    /^up 1\.5 s: 1 clients active, 2 served, 12 bytes echoed, 4096 bytes buffered, 0 lines queued/,
+  );
+  assert(!message?.includes("{"), message);
+
+  all.clock.turn(1250);
+  await until(() => all.server.status.active === 0, "the client that is held");
+  await all.end();
+});
+
+// Over loopback.
+
+/** Connects to a listener. */
+function connect({ addr: { hostname, port } }: Deno.TcpListener): Promise<Deno.TcpConn> {
+  return Deno.connect({ hostname, port });
+}
+
+Deno.test({
+  name: "Server.serve() serves over TCP: every byte back, the line in the file before the close",
+  ignore: !net,
+  async fn() {
+    const all = serving(listen("127.0.0.1", 0));
+    for (const [i, length] of [0, 1, 4096, 4097, 100_000, 999_999, 1_000_000].entries()) {
+      const message = pattern(length, i);
+      const echo = await roundTrip(all.listener.addr, message);
+      assert(all.file.text.endsWith(`[client ${i + 1}]: received ${length} bytes\n`), "the line is late");
+      assert(echo.length === length && echo.every((byte, at) => byte === message[at]));
+    }
+    await until(() => all.server.status.active === 0, "the last client to be let out");
+    await all.end();
+  },
+});
+
+Deno.test({
+  name: "Server.serve() lets no slow client hold up another",
+  ignore: !net,
+  async fn() {
+    const all = serving(listen("127.0.0.1", 0));
+    using slow = await connect(all.listener);
+    await slow.write(new Uint8Array([1]));
+    using deaf = await connect(all.listener);
+    await writeAll(deaf, pattern(1_000_000));
+    await deaf.closeWrite();
+    await until(() => all.server.status.active === 2, "both to be accepted");
+    await Promise.all(Array.from({ length: 50 }, (_, i) => roundTrip(all.listener.addr, pattern(i * 100))));
+    await slow.closeWrite();
+    assertEquals(await readToEnd(slow), new Uint8Array([1]));
+    assertEquals((await readToEnd(deaf)).length, 1_000_000);
+    await until(() => all.server.status.active === 0, "all to end");
+    assertEquals(all.server.status.served, 52);
+    await all.end();
+  },
+});
+
+Deno.test({
+  name: "Server.drain() serves those who wait in the kernel's queue",
+  ignore: !net,
+  async fn() {
+    const listener = listen("127.0.0.1", 0);
+    const conns = await Promise.all(Array.from({ length: 50 }, () => connect(listener)));
+    const all = serving(listener);
+    all.server.drain(); // before the first accept has ended
+    const echoes = conns.map(async (conn, i) => {
+      using _ = conn;
+      await conn.write(pattern(100, i));
+      await conn.closeWrite();
+      assertEquals(await readToEnd(conn), pattern(100, i));
+    });
+    await Promise.all(echoes);
+    await until(() => all.server.status.active === 0, "all to end");
+    assertEquals(all.server.status.served, 50);
+    await all.end();
+  },
+});
+
+Deno.test({
+  name: "Server holds nothing after thousands of clients, through every way out",
+  ignore: !net,
+  async fn() {
+    const limits = { maxMessage: 50_000, maxBuffered: 10_000_000, idleTimeout: 20, maxClients: 400 };
+    const all = serving(listen("127.0.0.1", 0), limits);
+    const { addr } = all.listener;
+    const { server, clock } = all;
+    const times = <T>(count: number, fn: (i: number) => Promise<T>) =>
+      Promise.all(Array.from({ length: count }, (_, i) => fn(i)));
+    const accounted = () => {
+      const { served, letGo, goneBeforeAccept } = server.status;
+      return Object.values(letGo).reduce((sum, count) => sum + count, served + goneBeforeAccept);
+    };
+    const nobody = () => until(() => server.status.active === 0, "no client in hand");
+
+    const ROUNDS = 10;
+    for (let round = 0; round < ROUNDS; round++) {
+      // Served.
+      await times(200, async (i) => assertEquals((await roundTrip(addr, pattern(i * 50, i))).length, i * 50));
+      // Reset: at once, while sending, while answered.
+      await times(100, async (i) => {
+        const client = await RudeClient.connect(addr);
+        if (i % 3 > 0) await client.write(pattern(30_000));
+        if (i % 3 > 1) await client.end();
+        if (i % 3 > 1) await client.firstBytes();
+        await client.reset();
+      });
+      // Too large.
+      await times(100, async () => {
+        using conn = await connect(all.listener);
+        await writeAll(conn, new Uint8Array(50_001));
+        await ending(conn);
+      });
+      await nobody();
+      // Idle, and over the buffers: 84 KiB for each of 150 are more than there are.
+      const silent = await times(150, async () => {
+        const conn = await connect(all.listener);
+        await conn.write(new Uint8Array(30_000));
+        return conn;
+      });
+      await until(() => accounted() + server.status.active === (round + 1) * 550, "all to be accepted");
+      clock.turn(25_000);
+      await times(silent.length, async (i) => {
+        using conn = silent[i];
+        if (conn !== undefined) await ending(conn);
+      });
+      await nobody();
+      assertEquals(server.status.buffered, 0);
+    }
+
+    // Drained: half of them finish, half are stuck.
+    const last = await times(200, async () => {
+      const conn = await connect(all.listener);
+      await conn.write(pattern(5000));
+      return conn;
+    });
+    await until(() => server.status.active === 200, "the last clients to be accepted");
+    server.drain();
+    for (let i = 0; i < 100; i++) await last[i]?.closeWrite();
+    await until(() => server.status.active === 100, "half of them to finish");
+    clock.turn(10_000);
+    await all.served;
+    for (const conn of last) {
+      await ending(conn);
+      conn.close();
+    }
+
+    const { served, letGo, goneBeforeAccept, active, buffered } = server.status;
+    assertEquals([active, buffered, clock.pending], [0, 0, 0]);
+    assertEquals(accounted(), ROUNDS * 550 + 200);
+    assertEquals(all.reports.length, accounted() - served - goneBeforeAccept, "each is reported once");
+    assertEquals(letGo.message, ROUNDS * 100);
+    assertEquals(letGo.buffers + letGo.idle + letGo.drain, ROUNDS * 150 + 100);
+    assertEquals(letGo.failed, 0);
+    assert(letGo.buffers > 0 && letGo.idle > 0 && letGo.drain > 0 && letGo.reset > 0, JSON.stringify(letGo));
+    assertEquals(all.file.text.split("\n").length - 1, served);
+    assertEquals(all.log.close(), "");
+  },
+});
