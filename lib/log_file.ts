@@ -56,7 +56,9 @@ function cannotCreate(folder: string, path: string, cause: unknown): CannotStart
 function cannotOpen(path: string, cause: unknown): CannotStart {
   const folder = folderOf(path);
   let why = `${messageOf(cause)}; choose another with --access-log`;
-  if (cause instanceof Deno.errors.NotCapable) {
+  if (cause instanceof Deno.errors.NotCapable && cause.message.includes("--allow-all")) {
+    why = "Deno lets only a script with every permission write to such a file; name a regular one with --access-log";
+  } else if (cause instanceof Deno.errors.NotCapable) {
     why = `the permission is missing, run again with --allow-write=${folder}`;
   } else if (cause instanceof Deno.errors.PermissionDenied) {
     why = `the system does not let this user write it; allow it with: sudo chown -R "$(id -un)" ${folder}`;

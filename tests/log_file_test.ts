@@ -145,6 +145,13 @@ Deno.test({
   },
 });
 
+Deno.test("openLogFile() names no permission where none but all would do", () => {
+  using _ = failing("openSync", new Deno.errors.NotCapable("Requires all access, run again with the --allow-all flag"));
+  const message = reason("/dev/full", Deno.errors.NotCapable);
+  assertStringIncludes(message, "name a regular one with --access-log");
+  assert(!message.includes("run again"), message);
+});
+
 Deno.test("openLogFile() names the folder to allow, wherever the path is", () => {
   using _ = failing("openSync", new Deno.errors.NotCapable("Requires write access"));
   for (const [path, folder] of [["/a/b/c.log", "/a/b"], ["/c.log", "/"], ["c.log", "."], ["b/c.log", "b"]] as const) {

@@ -21,7 +21,6 @@ export const canRun: boolean = granted(
   { name: "net" },
   { name: "read" },
   { name: "write" },
-  { name: "env" },
 );
 
 /** Where clients connect to. */

@@ -1,0 +1,366 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { canRun, type Ended, parseLines, Program, runToEnd } from "./program.ts";
+import { canMount, Tmpfs } from "./tmpfs.ts";
+import { equal, pattern, readToEnd, roundTrip, writeAll } from "./tcp.ts";
+import { isRoot, ordinary } from "./privileges.ts";
+
+const ignore = !canRun;
+const encode = (text: string) => new TextEncoder().encode(text);
+
+/** The program could not start: one line on stderr, nothing else. Returns the line. */
+function theOneLine({ code, stdout, stderr }: Ended, status: number): string {
+  assertEquals(code, status, stderr);
+  assertEquals(stdout, "");
+  assertMatch(stderr, /^echo-server: [^\n]+\n$/);
+  return stderr.trimEnd();
+}
+
+Deno.test("main.ts echoes 5 bytes and 7 bytes and logs the two lines", { ignore }, async () => {
+  await using program = await Program.start();
+  assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
+  assertEquals(await roundTrip(program.address, encode("goodbye")), encode("goodbye"));
+  assertEquals(program.log(), "[client 1]: received 5 bytes\n[client 2]: received 7 bytes\n");
+});
+
+Deno.test("main.ts echoes messages of any bytes and any size", { ignore }, async (t) => {
+  await using program = await Program.start();
+  const messages = {
+    "no byte": new Uint8Array(),
+    "one byte": Uint8Array.of(0),
+    "all 256 byte values": Uint8Array.from({ length: 256 }, (_, i) => i),
+    "one chunk to the brim": pattern(4096),
+    "one byte more than a chunk": pattern(4097),
+    "64 MiB, written before anything is read": pattern(64 * 1024 ** 2),
+  };
+  const sizes: number[] = [];
+  for (const [name, message] of Object.entries(messages)) {
+    await t.step(name, async () => {
+      assert(equal(await roundTrip(program.address, message), message), "other bytes came back");
+      sizes.push(message.length);
+      assertEquals(program.lines().map(({ bytes }) => bytes), sizes);
+    });
+  }
+});
+
+Deno.test("main.ts serves 200 overlapping clients of different sizes", { ignore }, async () => {
+  await using program = await Program.start();
+  const messages = Array.from({ length: 200 }, (_, i) => pattern(i * i * 7, i));
+  const conns: Deno.TcpConn[] = [];
+  for (const _ of messages) conns.push(await Deno.connect(program.address)); // one by one: this is their accept order
+  const all = conns.map((conn, i) => ({ conn, message: messages[i] ?? new Uint8Array() }));
+  await Promise.all(all.map(({ conn, message }) => writeAll(conn, message.subarray(0, message.length / 2))));
+  assertEquals((await program.statusWhen(({ active }) => active === 200)).served, 0);
+  await Promise.all(
+    all.reverse().map(async ({ conn, message }) => {
+      using _ = conn;
+      await writeAll(conn, message.subarray(message.length / 2));
+      await conn.closeWrite();
+      assert(equal(await readToEnd(conn), message), "other bytes came back");
+    }),
+  );
+  assertEquals(
+    program.lines().sort((a, b) => a.client - b.client),
+    messages.map(({ length }, i) => ({ client: i + 1, bytes: length })),
+  );
+});
+
+Deno.test("main.ts serves a client that sends one byte at a time", { ignore }, async () => {
+  await using program = await Program.start();
+  const message = pattern(3000);
+  using conn = await Deno.connect(program.address);
+  conn.setNoDelay();
+  for (const byte of message) await writeAll(conn, Uint8Array.of(byte));
+  await conn.closeWrite();
+  assertEquals(await readToEnd(conn), message);
+  assertEquals(program.log(), "[client 1]: received 3000 bytes\n");
+});
+
+Deno.test("main.ts lets a slow client hold up nobody, and logs in the order of ending", { ignore }, async () => {
+  await using program = await Program.start();
+  using slow = await Deno.connect(program.address);
+  await writeAll(slow, encode("s"));
+  for (let i = 0; i < 20; i++) assertEquals(await roundTrip(program.address, encode("quick")), encode("quick"));
+  await writeAll(slow, encode("low"));
+  await slow.closeWrite();
+  assertEquals(await readToEnd(slow), encode("slow"));
+  assertEquals(program.lines().map(({ client }) => client), [...Array.from({ length: 20 }, (_, i) => i + 2), 1]);
+});
+
+Deno.test("main.ts has written a client's line when the client sees the end", { ignore }, async () => {
+  await using program = await Program.start();
+  using log = await Deno.open(program.accessLog);
+  const buffer = new Uint8Array(100);
+  for (let i = 1; i <= 500; i++) {
+    await roundTrip(program.address, pattern(i));
+    const line = new TextDecoder().decode(buffer.subarray(0, log.readSync(buffer) ?? 0));
+    assertEquals(line, `[client ${i}]: received ${i} bytes\n`);
+  }
+});
+
+Deno.test("main.ts has written a client's line when the client sees the end, however many end at once", {
+  ignore,
+}, async () => {
+  await using program = await Program.start();
+  await Promise.all(Array.from({ length: 200 }, async (_, i) => {
+    await roundTrip(program.address, pattern(1000 + i));
+    assertStringIncludes(program.log(), ` received ${1000 + i} bytes\n`);
+  }));
+  assertEquals(program.lines().length, 200);
+});
+
+Deno.test("main.ts creates the log's folder, appends to what is there, and opens the file once", {
+  ignore,
+}, async () => {
+  await using program = await Program.start(); // its folder is missing
+  await roundTrip(program.address, encode("one"));
+  Deno.renameSync(program.accessLog, `${program.accessLog}.1`);
+  await roundTrip(program.address, encode("two"));
+  assertEquals(parseLines(Deno.readTextFileSync(`${program.accessLog}.1`)).length, 2);
+
+  await using next = await Program.start({ accessLog: `${program.accessLog}.1` });
+  await roundTrip(next.address, encode("three"));
+  assertEquals(next.lines(), [{ client: 1, bytes: 3 }, { client: 2, bytes: 3 }, { client: 1, bytes: 5 }]);
+});
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`main.ts ends on ${signal} with status 0 once the client in hand is served`, { ignore }, async () => {
+    await using program = await Program.start();
+    using conn = await Deno.connect(program.address);
+    await program.statusWhen(({ active }) => active === 1);
+    program.kill(signal);
+    await program.line(/stopping/);
+    await writeAll(conn, encode("still here"));
+    await conn.closeWrite();
+    assertEquals(await readToEnd(conn), encode("still here"));
+    assertEquals(await program.exit(), 0);
+    assertEquals(program.log(), "[client 1]: received 10 bytes\n");
+    assertEquals(program.stdout, "");
+    assertEquals(program.stderr.join("").includes("\x1b"), false); // no colours in a pipe
+  });
+}
+
+Deno.test("main.ts reports in JSON with --log-format=json", { ignore }, async () => {
+  await using program = await Program.start({ flags: ["--log-format=json", "--max-message=1K"] });
+  await roundTrip(program.address, pattern(1025)).catch((error) =>
+    assert(error instanceof Deno.errors.ConnectionReset)
+  );
+  await program.line(/let go/);
+  program.kill("SIGTERM");
+  assertEquals(await program.exit(), 0);
+  const reports = program.stderr.map((line) => JSON.parse(line));
+  assertEquals(reports.map(({ level }) => level), ["INFO", "WARN", "INFO"]);
+  assertEquals(reports[0].properties, {
+    address: `127.0.0.1:${program.address.port}`,
+    path: program.accessLog,
+  });
+  assertEquals(reports[1].properties.client, 1);
+  assertEquals(reports[1].properties.reason, "message");
+  assertEquals(program.stdout, "");
+});
+
+Deno.test("main.ts --help prints the help, --version the version, without any permission", { ignore }, async () => {
+  const help = await runToEnd([], ["--help"]);
+  assertEquals([help.code, help.stderr], [0, ""]);
+  for (const flag of ["--hostname", "--port", "--access-log", "--max-clients", "--idle-timeout", "--log-format"]) {
+    assertStringIncludes(help.stdout, flag);
+  }
+  const version = await runToEnd([], ["--version"]);
+  assertEquals([version.code, version.stderr], [0, ""]);
+  assertMatch(version.stdout, /^echo-server \d+\.\d+\.\d+ .*\n$/);
+});
+
+Deno.test("main.ts refuses a wrong command line in one line with status 2", { ignore }, async (t) => {
+  const wrong: [flags: string[], named: string][] = [
+    [["--prot=4000"], "--prot"],
+    [["-p"], "-p"],
+    [["-x=1"], "-x"],
+    [["4000"], "4000"],
+    [["--", "4000"], "4000"],
+    [["--no-port"], "--no-port"],
+    [["--toString"], "--toString"],
+    [["--help=yes"], "--help"],
+    [["--version=2"], "--version"],
+    [["--hostname="], "--hostname"],
+    [["--hostname"], "--hostname"],
+    [["--port"], "--port"],
+    [["--port="], "--port"],
+    [["--port=-1"], "--port"],
+    [["--port=65536"], "--port"],
+    [["--port=4e3"], "--port"],
+    [["--port=http"], "--port"],
+    [["--access-log"], "--access-log"],
+    [["--max-clients=0"], "--max-clients"],
+    [["--max-clients=1.5"], "--max-clients"],
+    [["--max-message=1T"], "--max-message"],
+    [["--max-message=-1"], "--max-message"],
+    [["--max-buffered=lots"], "--max-buffered"],
+    [["--idle-timeout=1m"], "--idle-timeout"],
+    [["--idle-timeout=9999999"], "--idle-timeout"],
+    [["--drain-timeout="], "--drain-timeout"],
+    [["--log-level=loud"], "--log-level"],
+    [["--log-format=xml"], "--log-format"],
+    [["--port=4000", "--log-format"], "--log-format"],
+  ];
+  for (const [flags, named] of wrong) {
+    await t.step(flags.join(" "), async () => {
+      const line = theOneLine(await runToEnd([], flags), 2);
+      assertStringIncludes(line, named);
+      assertMatch(line, /see --help$/);
+    });
+  }
+});
+
+Deno.test("main.ts names the flag of a permission that is missing", { ignore }, async (t) => {
+  const folder = Deno.makeTempDirSync();
+  using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+  const flags = ["--hostname=127.0.0.1", "--port=4007", `--access-log=${folder}/log/access.log`];
+  await t.step("net", async () => {
+    const line = theOneLine(await runToEnd([`--allow-write=${folder}/log`], flags), 1);
+    assertMatch(line, / --allow-net=127\.0\.0\.1:4007$/);
+  });
+  await t.step("write", async () => {
+    const line = theOneLine(await runToEnd(["--allow-net=127.0.0.1:4007"], flags), 1);
+    assertEquals(line.endsWith(` --allow-write=${folder}/log`), true, line);
+  });
+  await t.step("both, with no flag at all", async () => {
+    assertMatch(theOneLine(await runToEnd([], []), 1), / --allow-(net=0\.0\.0\.0:4000|write=\/var\/log\/echo-server)$/);
+  });
+});
+
+Deno.test("main.ts says that the port is taken, and the first server goes on", { ignore }, async () => {
+  await using first = await Program.start();
+  const { port } = first.address;
+  const line = theOneLine(
+    await runToEnd([`--allow-net=127.0.0.1:${port}`, `--allow-write=${first.accessLog}`], [
+      "--hostname=127.0.0.1",
+      `--port=${port}`,
+      `--access-log=${first.accessLog}`,
+    ]),
+    1,
+  );
+  assertStringIncludes(line, `127.0.0.1:${port}`);
+  assertStringIncludes(line, "--port");
+  assertEquals(await roundTrip(first.address, encode("hello")), encode("hello"));
+  assertEquals(first.log(), "[client 1]: received 5 bytes\n");
+});
+
+Deno.test("main.ts says why it cannot listen on an address that no interface has", { ignore }, async () => {
+  const folder = Deno.makeTempDirSync();
+  using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+  const permissions = ["--allow-net=192.0.2.1:4007", `--allow-write=${folder}`];
+  const flags = ["--hostname=192.0.2.1", "--port=4007", `--access-log=${folder}/access.log`];
+  assertMatch(theOneLine(await runToEnd(permissions, flags), 1), /192\.0\.2\.1:4007.*--hostname/);
+});
+
+/** An access log that cannot be opened. */
+interface Unusable {
+  /** Makes it so in a folder and returns the log's path. */
+  make: (folder: string) => string;
+  /** What the one line says. */
+  says: RegExp;
+  /** Whether only the modes of files stand in the way, which do not count for root. */
+  byMode?: boolean;
+}
+
+const unusable: Record<string, Unusable> = {
+  "a directory": {
+    make(folder) {
+      Deno.mkdirSync(`${folder}/access.log`);
+      return `${folder}/access.log`;
+    },
+    says: /access\.log: it is a directory/,
+  },
+  "a broken link": {
+    make(folder) {
+      Deno.symlinkSync(`${folder}/missing/access.log`, `${folder}/access.log`);
+      return `${folder}/access.log`;
+    },
+    says: /access\.log: it is a broken link/,
+  },
+  "in a folder that is a file": {
+    make(folder) {
+      Deno.writeTextFileSync(`${folder}/log`, "");
+      return `${folder}/log/access.log`;
+    },
+    says: /log\/access\.log: a file stands where one of its folders should be/,
+  },
+  "a read-only file": {
+    make(folder) {
+      Deno.writeTextFileSync(`${folder}/access.log`, "");
+      Deno.chmodSync(`${folder}/access.log`, 0o444);
+      return `${folder}/access.log`;
+    },
+    says: /access\.log: the system does not let this user write it; .*sudo chown/,
+    byMode: true,
+  },
+  "in a folder that may not be created": {
+    make(folder) {
+      Deno.mkdirSync(`${folder}/closed`, { mode: 0o555 });
+      return `${folder}/closed/log/access.log`;
+    },
+    says: /cannot create the folder \S*\/closed\/log for .*sudo install -d -o "\$\(id -un\)" \S*\/closed\/log$/,
+    byMode: true,
+  },
+};
+
+for (const [what, { make, says, byMode }] of Object.entries(unusable)) {
+  const cannot = byMode === true && ordinary === undefined;
+  Deno.test(`main.ts says why it cannot open an access log that is ${what}${cannot ? " (ignored: no setpriv)" : ""}`, {
+    ignore: ignore || cannot,
+  }, async () => {
+    const folder = Deno.makeTempDirSync();
+    using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+    const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${folder}`];
+    const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${make(folder)}`];
+    assertMatch(theOneLine(await runToEnd(permissions, flags, byMode ? ordinary : []), 1), says);
+  });
+}
+
+Deno.test(`main.ts says that the access log's file system is read-only${canMount ? "" : " (ignored: needs root)"}`, {
+  ignore: !canMount,
+}, async () => {
+  using tmpfs = new Tmpfs("ro");
+  for (const path of ["access.log", "log/access.log"]) {
+    const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${tmpfs.folder}`];
+    const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${tmpfs.folder}/${path}`];
+    assertMatch(theOneLine(await runToEnd(permissions, flags), 1), /read-only/i);
+  }
+});
+
+const documented = whyNotDocumented();
+Deno.test(`main.ts serves by the documented command${documented === "" ? "" : ` (ignored: ${documented})`}`, {
+  ignore: documented !== "",
+}, async () => {
+  const folder = "/var/log/echo-server";
+  const accessLog = `${folder}/access.log`;
+  const before = sizeOf(accessLog);
+  using _ = {
+    [Symbol.dispose]: () => before === undefined ? Deno.removeSync(accessLog) : Deno.truncateSync(accessLog, before),
+  };
+  const text = "deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts";
+  const command = text.split(" ").with(0, Deno.execPath());
+  await using program = await Program.start({ hostname: "0.0.0.0", accessLog, command });
+  assertEquals(program.address.port, 4000);
+  assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
+  assertEquals(program.log().slice(before), "[client 1]: received 5 bytes\n");
+});
+
+/** Why the documented command cannot be run here; empty if it can. */
+function whyNotDocumented(): string {
+  if (!canRun) return "permissions are missing";
+  if (!isRoot) return "needs root for /var/log";
+  try {
+    Deno.listen({ port: 4000 }).close();
+    return "";
+  } catch {
+    return "port 4000 is taken";
+  }
+}
+
+function sizeOf(path: string): number | undefined {
+  try {
+    return Deno.statSync(path).size;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * A small file system in memory: one that can be full, or read-only.
+ *
+ * @module
+ */
+
+import { canRun } from "./program.ts";
+
+/** A file system in memory, mounted until it is disposed of. */
+export class Tmpfs implements Disposable {
+  /** Where it is mounted. */
+  readonly folder: string = Deno.makeTempDirSync({ prefix: "echo-server-tmpfs-" });
+
+  /**
+   * Mounts one. Needs root.
+   *
+   * @param options mount(8)'s, such as `size=64k`.
+   */
+  constructor(options: string) {
+    try {
+      run("mount", "-t", "tmpfs", "-o", options, "none", this.folder);
+    } catch (cause) {
+      Deno.removeSync(this.folder);
+      throw cause;
+    }
+  }
+
+  /** Fills it to the last byte. */
+  fill(): void {
+    using file = Deno.openSync(`${this.folder}/filler`, { create: true, append: true });
+    for (let bytes = new Uint8Array(4096); bytes.length > 0;) {
+      try {
+        file.writeSync(bytes);
+      } catch {
+        bytes = bytes.subarray(0, bytes.length >> 1);
+      }
+    }
+  }
+
+  /** Frees what {@linkcode Tmpfs.fill} has filled. */
+  free(): void {
+    Deno.removeSync(`${this.folder}/filler`);
+  }
+
+  /** Unmounts it. */
+  [Symbol.dispose](): void {
+    run("umount", "--lazy", this.folder);
+    Deno.removeSync(this.folder);
+  }
+}
+
+/** Whether this test run may mount one. */
+export const canMount: boolean = canRun && tryToMount();
+
+function tryToMount(): boolean {
+  try {
+    using _ = new Tmpfs("size=4k");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function run(command: string, ...args: string[]): void {
+  const { success, stderr } = new Deno.Command(command, { args }).outputSync();
+  if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+}
