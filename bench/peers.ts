@@ -1,0 +1,93 @@
+/** The servers that are compared: how each is built and started. */
+import { run } from "./process.ts";
+import { BARE_START, LIMIT, SUBJECT } from "./results.ts";
+
+/** One server. */
+export interface Peer {
+  name: string;
+  /** Builds it, if it must be built, into a folder. */
+  build?: (folder: string) => Promise<unknown>;
+  /** The command that starts it. */
+  command: (at: Place) => [string, ...string[]];
+  /** Whether it only echoes what one read brings, and has no log. */
+  floor?: true;
+  /** The command that shows the version of its tool, and the Debian package that brings the tool. */
+  tool?: { version: [string, ...string[]]; package: string };
+}
+
+/** Where a server is started. */
+export interface Place {
+  /** The port it listens on, on every address. */
+  port: number;
+  /** The folder for its log, and its log. */
+  folder: string;
+  log: string;
+  /** The folder with what was built. */
+  built: string;
+}
+
+const here = import.meta.dirname ?? ".";
+const DENO = [Deno.execPath(), "run", "--no-prompt"] as const;
+
+/** The servers; `main` is the path of the server under test. */
+export function peers(main: string): Peer[] {
+  return [
+    {
+      name: SUBJECT,
+      command: ({ port, folder, log }) => [
+        ...DENO,
+        `--allow-net=0.0.0.0:${port}`,
+        `--allow-write=${folder}`,
+        main,
+        `--port=${port}`,
+        `--access-log=${log}`,
+        "--log-level=warning",
+        "--max-clients=12000", // 10,000 idle clients and some beside them
+      ],
+    },
+    {
+      name: LIMIT,
+      tool: { version: ["gcc", "--version"], package: "gcc" },
+      build: (folder) => run("gcc", ["-O2", "-o", `${folder}/epoll`, `${here}/peers/epoll.c`]),
+      command: ({ port, log, built }) => [`${built}/epoll`, `${port}`, log],
+    },
+    {
+      name: "Go",
+      tool: { version: ["go", "version"], package: "golang-go" },
+      build: (folder) => run("go", ["build", "-o", `${folder}/peer`, `${here}/peers/peer.go`]),
+      command: ({ port, log, built }) => [`${built}/peer`, `${port}`, log],
+    },
+    {
+      name: "Node",
+      tool: { version: ["node", "--version"], package: "nodejs" },
+      command: ({ port, log }) => ["node", `${here}/peers/node.mjs`, `${port}`, log],
+    },
+    {
+      name: "asyncio",
+      tool: { version: ["python3", "--version"], package: "python3" },
+      command: ({ port, log }) => ["python3", `${here}/peers/asyncio_peer.py`, `${port}`, log],
+    },
+    {
+      name: "plain Deno",
+      command: ({ port, folder, log }) => [
+        ...DENO,
+        `--allow-net=0.0.0.0:${port}`,
+        `--allow-write=${folder}`,
+        `${here}/peers/plain_deno.ts`,
+        `${port}`,
+        log,
+      ],
+    },
+    {
+      name: "Deno floor",
+      floor: true,
+      command: ({ port }) => [...DENO, `--allow-net=0.0.0.0:${port}`, `${here}/peers/floor.ts`, `${port}`],
+    },
+  ];
+}
+
+/** A script that only listens: what the start to listening is compared with. */
+export const LISTEN_ONLY: Peer = {
+  name: BARE_START,
+  command: ({ port }) => [...DENO, `--allow-net=0.0.0.0:${port}`, `${here}/peers/listen_only.ts`, `${port}`],
+};

@@ -1,0 +1,75 @@
+/** Starts a server for one measurement, and always ends it. */
+import type { Peer, Place } from "./peers.ts";
+
+/** A server that listens. Disposing of it kills it and removes its folder. */
+export interface Server extends Place, AsyncDisposable {
+  pid: number;
+  /** From the spawn to the first connect that succeeds, in milliseconds. */
+  startTime: number;
+}
+
+const running = new Set<Deno.ChildProcess>();
+
+/** Kills whatever still runs: for signals, which run no `finally`. */
+export function killAll(): void {
+  for (const child of running) kill(child);
+}
+
+function kill(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** How long a server may take to listen, in milliseconds. */
+const START_TIMEOUT = 10_000;
+
+/**
+ * Starts a server on a free port and waits until it listens.
+ *
+ * @param scratch A folder for what the server writes, where `built` holds what was built.
+ * @throws {Error} if it ends or takes too long before it listens.
+ */
+export async function start(peer: Peer, scratch: string): Promise<Server> {
+  const folder = await Deno.makeTempDir({ dir: scratch });
+  const port = freePort();
+  const place: Place = { port, folder, log: `${folder}/access.log`, built: `${scratch}/built` };
+  const [command, ...args] = peer.command(place);
+  const spawned = performance.now();
+  const child = new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
+  running.add(child);
+  let ended = false;
+  child.status.then(() => ended = true);
+  const dispose = async () => {
+    kill(child);
+    await child.status;
+    running.delete(child);
+    await Deno.remove(folder, { recursive: true });
+  };
+
+  while (!await listens(port)) {
+    if (ended || performance.now() - spawned > START_TIMEOUT) {
+      await dispose();
+      throw new Error(`${peer.name} ${ended ? "ended" : "did not listen in time"}: ${command} ${args.join(" ")}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return { ...place, pid: child.pid, startTime: performance.now() - spawned, [Symbol.asyncDispose]: dispose };
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+  return listener.addr.port;
+}
+
+async function listens(port: number): Promise<boolean> {
+  try {
+    using _ = await Deno.connect({ hostname: "127.0.0.1", port });
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,49 @@
+/** What is asked of each server. */
+
+/** One kind of load. */
+export interface Workload {
+  /** Its name on the command line, in the table and in the results. */
+  name: string;
+  /** Bytes of each client's message. */
+  bytes: number;
+  /** Clients in a wave: all connect, then all send. */
+  atATime: number;
+  /** Clients in all. */
+  clients: number;
+  /** Clients served before anything is measured. */
+  warmUp: number;
+  /** Clients that connect before and send nothing while the others are served. */
+  idle?: number;
+  /** Each byte is sent by a write of its own, with TCP_NODELAY. */
+  oneByteSends?: boolean;
+}
+
+const KB = 1000, MB = 1000 * KB;
+
+/** All workloads, in the order in which they are measured and shown. */
+export const WORKLOADS: readonly Workload[] = [
+  { name: "64 B x 64", bytes: 64, atATime: 64, clients: 30_000, warmUp: 5_000 },
+  { name: "4 KiB x 64", bytes: 4096, atATime: 64, clients: 30_000, warmUp: 5_000 },
+  { name: "4 MB x 16", bytes: 4 * MB, atATime: 16, clients: 160, warmUp: 32 },
+  { name: "64 B x 1000", bytes: 64, atATime: 1000, clients: 30_000, warmUp: 5_000 },
+  { name: "10000 idle", bytes: 64, atATime: 1, clients: 2_000, warmUp: 500, idle: 10_000 },
+  { name: "one-byte sends", bytes: 200 * KB, atATime: 1, clients: 1, warmUp: 0, oneByteSends: true },
+  { name: "64 B x 1", bytes: 64, atATime: 1, clients: 10_000, warmUp: 5_000 },
+  { name: "64 B x 10", bytes: 64, atATime: 10, clients: 30_000, warmUp: 5_000 },
+  { name: "64 B x 100", bytes: 64, atATime: 100, clients: 30_000, warmUp: 5_000 },
+  { name: "64 B x 10000", bytes: 64, atATime: 10_000, clients: 20_000, warmUp: 10_000 },
+];
+
+/** The workloads that differ only in the clients at a time. */
+export const SERIES: readonly Workload[] = WORKLOADS
+  .filter(({ name }) => name.startsWith("64 B x "))
+  .toSorted((a, b) => a.atATime - b.atATime);
+
+/** The same with a fifth of the clients. */
+export function quick(workload: Workload): Workload {
+  return {
+    ...workload,
+    clients: Math.max(workload.atATime, Math.ceil(workload.clients / 5)),
+    warmUp: Math.ceil(workload.warmUp / 5),
+  };
+}
