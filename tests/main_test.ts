@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { canRun, type Ended, parseLines, Program, runToEnd } from "./program.ts";
 import { canMount, Tmpfs } from "./tmpfs.ts";
 import { equal, pattern, readToEnd, roundTrip, writeAll } from "./tcp.ts";
-import { isRoot, ordinary } from "./privileges.ts";
+import { ordinary } from "./privileges.ts";
 
 const ignore = !canRun;
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -326,41 +326,3 @@ Deno.test(`main.ts says that the access log's file system is read-only${canMount
     assertMatch(theOneLine(await runToEnd(permissions, flags), 1), /read-only/i);
   }
 });
-
-const documented = whyNotDocumented();
-Deno.test(`main.ts serves by the documented command${documented === "" ? "" : ` (ignored: ${documented})`}`, {
-  ignore: documented !== "",
-}, async () => {
-  const folder = "/var/log/echo-server";
-  const accessLog = `${folder}/access.log`;
-  const before = sizeOf(accessLog);
-  using _ = {
-    [Symbol.dispose]: () => before === undefined ? Deno.removeSync(accessLog) : Deno.truncateSync(accessLog, before),
-  };
-  const text = "deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts";
-  const command = text.split(" ").with(0, Deno.execPath());
-  await using program = await Program.start({ hostname: "0.0.0.0", accessLog, command });
-  assertEquals(program.address.port, 4000);
-  assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
-  assertEquals(program.log().slice(before), "[client 1]: received 5 bytes\n");
-});
-
-/** Why the documented command cannot be run here; empty if it can. */
-function whyNotDocumented(): string {
-  if (!canRun) return "permissions are missing";
-  if (!isRoot) return "needs root for /var/log";
-  try {
-    Deno.listen({ port: 4000 }).close();
-    return "";
-  } catch {
-    return "port 4000 is taken";
-  }
-}
-
-function sizeOf(path: string): number | undefined {
-  try {
-    return Deno.statSync(path).size;
-  } catch {
-    return undefined;
-  }
-}

@@ -1,0 +1,53 @@
+/**
+ * Makes `dist/echo-server`: the program, Deno and the two permissions in one file. Run by `deno task compile`.
+ *
+ * @module
+ */
+
+const ENTRY = "dist/main.ts";
+const ARTIFACT = "dist/echo-server";
+
+function run(command: string, args: string[]): { success: boolean; stdout: string; stderr: string } {
+  const { success, stdout, stderr } = new Deno.Command(command, { args }).outputSync();
+  const decoder = new TextDecoder();
+  return { success, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** The commit that is compiled, as `--version` names it. */
+function commit(): string {
+  try {
+    const { success, stdout } = run("git", ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]);
+    if (success) return `commit ${stdout.trim()}`;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return "commit unknown";
+}
+
+Deno.mkdirSync("dist", { recursive: true });
+// The program may not read the repository when it runs, so the commit is written into the entry that is compiled.
+Deno.writeTextFileSync(
+  ENTRY,
+  `import { main } from "../main.ts";\n\nDeno.exit(await main(Deno.args, ${JSON.stringify(commit())}));\n`,
+);
+const { success, stderr } = run(Deno.execPath(), [
+  "compile",
+  "--quiet",
+  "--no-prompt",
+  "--exclude-unused-npm",
+  "--allow-net=0.0.0.0:4000",
+  "--allow-write=/var/log/echo-server",
+  `--output=${ARTIFACT}`,
+  ENTRY,
+]);
+if (success) {
+  console.log(`${ARTIFACT} is made`);
+} else if (/denort|base binary/.test(stderr)) {
+  console.error(
+    `cannot compile: Deno's denort ${Deno.version.deno} cannot be had from here; download it elsewhere and name it in DENORT_BIN`,
+  );
+  Deno.exit(1);
+} else {
+  console.error(stderr);
+  Deno.exit(1);
+}
