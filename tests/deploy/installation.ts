@@ -1,0 +1,134 @@
+/**
+ * The server installed where the systemd unit expects it, under a folder of its own, and run as the unit says.
+ *
+ * There is no systemd here to run it: the commands used are those that do to one process what the settings ask for.
+ *
+ * @module
+ */
+
+import { replace } from "./replace.ts";
+import type { Unit } from "./unit.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+
+/** One of the users that systemd takes for `DynamicUser=`. */
+const USER = "61234";
+
+/**
+ * $1: the folder. $2: the checkout. $3: Deno. $4: Deno's cache of npm packages. $5: the name of the
+ * log folder. $6: the packages. */
+const INSTALL = `
+umask 022
+chmod 755 "$1"
+lib="$1/usr/lib/echo-server"
+mkdir -p "$1/usr/bin" "$lib" "$1/var/log/private/$5"
+cp "$3" "$1/usr/bin/deno"
+cp -r "$2/main.ts" "$2/lib" "$2/deno.json" "$2/deno.lock" "$lib"
+for package in $6; do
+  for from in "$4"/*/"$package"; do
+    to="$lib/cache/npm\${from#"$4"}"
+    mkdir -p "$(dirname "$to")"
+    cp -r "$from" "$to"
+  done
+done
+chmod -R a+rX "$lib"
+# As systemd does it for LogsDirectory= with DynamicUser=.
+ln -s "private/$5" "$1/var/log/$5"
+chown ${USER}:${USER} "$1/var/log/private/$5"
+`;
+
+/** $1: the folder. The rest: the server's flags. */
+const RUN = (unit: Unit, environment: string, start: string, tracer: string) => `
+mount --make-rprivate /
+# ProtectSystem=strict
+mount --bind "$1/var/log" "$1/var/log"
+mount -o remount,bind,ro /
+# ProcSubset=pid, ProtectProc=invisible
+mount -t proc -o subset=pid,hidepid=invisible proc /proc
+shift
+umask ${unit.get("UMask")}
+cd /
+exec prlimit --nofile=${unit.number("LimitNOFILE")} \\
+  setpriv --reuid=${USER} --regid=${USER} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \\
+  env -i ${environment} ${tracer} ${start} "$@"
+`;
+
+/** A folder with everything that the unit names. */
+export class Installation implements AsyncDisposable {
+  /** Where the access log is. */
+  readonly accessLog: string;
+
+  readonly #folder: string;
+  readonly #unit: Unit;
+
+  private constructor(folder: string, unit: Unit) {
+    this.#folder = folder;
+    this.#unit = unit;
+    this.accessLog = `${folder}/var/log/${unit.get("LogsDirectory")}/access.log`;
+  }
+
+  /**
+   * Installs the server.
+   *
+   * @param unit The unit.
+   * @returns The installation. Disposing of it removes the folder.
+   */
+  static async make(unit: Unit): Promise<Installation> {
+    const installation = new Installation(await Deno.makeTempDir({ prefix: "echo-installation-" }), unit);
+    try {
+      const { npmCache } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
+      const args = [installation.#folder, ROOT, Deno.execPath(), npmCache, unit.get("LogsDirectory"), await packages()];
+      await output("sh", "-ec", INSTALL, "sh", ...args);
+      return installation;
+    } catch (error) {
+      await installation[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Makes the command that runs the unit's `ExecStart=`: as an unprivileged user with no capability, with the unit's
+   * limit of descriptors, a file system that is read-only but for the log, and of `/proc` no more than processes.
+   *
+   * @param tracer A command that ends by executing its arguments, under the same conditions.
+   * @returns The command, for a `Program`.
+   */
+  command(tracer: string = ""): string[] {
+    const here = (path: string) => this.#folder + path;
+    const environment = replace(this.#unit.get("Environment"), "/usr/lib/echo-server", here("/usr/lib/echo-server"));
+    let start = this.#unit.get("ExecStart");
+    for (const path of ["/usr/bin/deno", "/usr/lib/echo-server", "/var/log/echo-server"]) {
+      start = replace(start, path, here(path));
+    }
+    // The port is any that is free.
+    start = replace(start, "--allow-net=0.0.0.0:4000", "--allow-net=127.0.0.1:0");
+    const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${this.accessLog}`];
+    const script = RUN(this.#unit, environment, start, tracer);
+    return ["unshare", "--mount", "sh", "-ec", script, "sh", this.#folder, ...flags];
+  }
+
+  /** Removes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+}
+
+/** The names of all packages in the lock file: Deno wants each of them in its cache, whoever imports it. */
+async function packages(): Promise<string> {
+  const { npm } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.lock`));
+  return Object.keys(npm).map((name) => name.replace(/(?<=.)@.*$/, "")).join(" ");
+}
+
+/**
+ * Runs a command.
+ *
+ * @param command The command.
+ * @param args Its arguments.
+ * @returns What it printed.
+ * @throws {Error} If it fails.
+ */
+export async function output(command: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
+  if (!success) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout);
+}

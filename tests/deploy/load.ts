@@ -1,0 +1,146 @@
+/**
+ * Clients that check every byte.
+ *
+ * As a program (`load.ts HOSTNAME PORT CLIENTS`) it is so many clients, one after the other, with 0, 100 ... 4900, 0 ...
+ * bytes, for where a test itself cannot go, such as another network namespace.
+ *
+ * @module
+ */
+
+import type { Address, Line } from "../program.ts";
+import { pattern, writeAll } from "../tcp.ts";
+
+/** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
+const DEADLINE = 30_000;
+
+/** A client that did not get its bytes back. */
+export interface Failure {
+  /** The client's own port, 0 if it could not connect. */
+  port: number;
+  /** What went wrong. */
+  reason: string;
+}
+
+/** Clients that come one after the other, several at a time, until they are told to stop. */
+export class Load implements AsyncDisposable {
+  /** The clients that did not get their bytes back. */
+  readonly failures: Failure[] = [];
+
+  readonly #address: Address;
+  readonly #clients: number;
+  readonly #largest: number;
+  readonly #sizes: number[] = [];
+  readonly #running: Promise<unknown>;
+  readonly #waiting = new Set<() => void>(); // each looks at #sizes again
+  #stopping = false;
+
+  /**
+   * Starts the clients.
+   *
+   * @param address Where they connect.
+   * @param clients How many at a time.
+   * @param largest Bytes of the largest message; the sizes are spread evenly from 0.
+   */
+  constructor(address: Address, clients: number, largest: number) {
+    this.#address = address;
+    this.#clients = clients;
+    this.#largest = largest;
+    this.#running = Promise.all(Array.from({ length: clients }, (_, i) => this.#run(i)));
+  }
+
+  /** The sizes of the messages that came back as they were sent, in ascending order. */
+  get served(): number[] {
+    return this.#sizes.toSorted(ascending);
+  }
+
+  /**
+   * Waits until more clients have been served.
+   *
+   * @param count How many more than now.
+   */
+  async serves(count: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const goal = this.#sizes.length + count;
+    const look = () => this.#sizes.length >= goal && resolve();
+    this.#waiting.add(look);
+    const timer = setTimeout(() => reject(new Error(`only ${this.#sizes.length} of ${goal} were served`)), DEADLINE);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting.delete(look);
+    }
+  }
+
+  /** Lets the clients under way finish, and starts no more. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#running;
+  }
+
+  /** The same as {@linkcode Load.stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #run(first: number): Promise<void> {
+    for (let i = first; !this.#stopping; i += this.#clients) {
+      // The multiples of the golden ratio, less their whole parts, fill 0 to 1 evenly.
+      const size = Math.floor(i * 0.6180339887 % 1 * (this.#largest + 1));
+      const failure = await echo(this.#address, pattern(size, i));
+      if (failure === undefined) this.#sizes.push(size);
+      else this.failures.push(failure);
+      for (const look of this.#waiting) look();
+    }
+  }
+}
+
+/**
+ * Is one client: sends a message, half-closes, and compares what comes back.
+ *
+ * @param address Where to connect.
+ * @param message The message.
+ * @returns `undefined` if exactly the message came back, else what went wrong.
+ */
+export async function echo(address: Address, message: Uint8Array): Promise<Failure | undefined> {
+  let port = 0;
+  try {
+    using conn = await Deno.connect(address);
+    port = conn.localAddr.port;
+    await writeAll(conn, message);
+    await conn.closeWrite();
+    const buffer = new Uint8Array(Math.min(message.length + 1, 262_144));
+    let received = 0;
+    for (let bytes = await conn.read(buffer); bytes !== null; bytes = await conn.read(buffer)) {
+      for (let i = 0; i < bytes; i++) {
+        if (buffer[i] !== message[received++]) return { port, reason: `byte ${received} is wrong` };
+      }
+    }
+    if (received === message.length) return undefined;
+    return { port, reason: `${received} of ${message.length} bytes came back` };
+  } catch (error) {
+    return { port, reason: String(error) };
+  }
+}
+
+/**
+ * The sizes in lines of access logs, in ascending order, to be compared with {@linkcode Load.served}.
+ *
+ * @param lines The lines.
+ * @returns The sizes.
+ */
+export function loggedSizes(lines: Line[]): number[] {
+  return lines.map(({ bytes }) => bytes).sort(ascending);
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
+if (import.meta.main) {
+  const [hostname = "", port = "", clients = ""] = Deno.args;
+  for (let i = 0; i < Number(clients); i++) {
+    const failure = await echo({ hostname, port: Number(port) }, pattern(i % 50 * 100, i));
+    if (failure !== undefined) throw new Error(`client ${i + 1}: ${failure.reason}`);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What a test of `deploy/` cannot do without.
+ *
+ * @module
+ */
+
+import { granted } from "../granted.ts";
+import { canRun } from "../program.ts";
+
+/** What is not a tool, and the command that shows whether it is there. */
+const OTHERS = {
+  "root": 'test "$(id -u)" = 0',
+  "network namespaces": "ip netns add echo-probe && ip netns del echo-probe",
+  "mount namespaces": "unshare --mount mount -o remount,bind,ro /",
+  "memory cgroups":
+    'group=/sys/fs/cgroup/memory$(sed -n s/^.*:memory://p /proc/self/cgroup)/echo-probe; mkdir "$group" && rmdir "$group"',
+  "descriptors": 'test "$(ulimit -Hn)" = unlimited || test "$(ulimit -Hn)" -gt 10300',
+} as const;
+
+/** Each tool's arguments that make it do nothing, and the Debian package that brings it. */
+const TOOLS = {
+  "haproxy": { args: ["-v"], from: "haproxy" },
+  "logrotate": { args: ["--version"], from: "logrotate" },
+  "prlimit": { args: ["--version"], from: "util-linux" },
+  "setpriv": { args: ["--version"], from: "util-linux" },
+  "socat": { args: ["-V"], from: "socat" },
+  "strace": { args: ["-V"], from: "strace" },
+  "sysctl": { args: ["--version"], from: "procps" },
+  "systemd-analyze": { args: ["--version"], from: "systemd" },
+} as const;
+
+/** What a test may need. */
+export type Need = keyof typeof TOOLS | keyof typeof OTHERS;
+
+/**
+ * Names a test, and ignores it where what it needs is missing.
+ *
+ * @param name The test's name.
+ * @param needs What it needs.
+ * @returns What to spread into the test's definition. An ignored test's name says why.
+ */
+export function needing(name: string, ...needs: Need[]): { name: string; ignore: boolean } {
+  const why = canRun && granted({ name: "run" })
+    ? needs.map(whyNot).find((reason) => reason !== undefined)
+    : "permissions are missing";
+  return { name: why === undefined ? name : `${name} (ignored: ${why})`, ignore: why !== undefined };
+}
+
+function whyNot(need: Need): string | undefined {
+  if (!isTool(need)) return runs("sh", "-c", OTHERS[need]) ? undefined : `needs ${need}`;
+  const { args, from } = TOOLS[need];
+  return runs(need, ...args) ? undefined : `needs ${need}: apt-get install ${from}`;
+}
+
+function isTool(need: Need): need is keyof typeof TOOLS {
+  return need in TOOLS;
+}
+
+function runs(command: string, ...args: string[]): boolean {
+  try {
+    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,171 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { DEFAULTS } from "../../lib/options.ts";
+import { Program, until } from "../program.ts";
+import { pattern, readToEnd, RudeClient, writeAll } from "../tcp.ts";
+import { Installation, output } from "./installation.ts";
+import { echo, Load, loggedSizes } from "./load.ts";
+import { needing } from "./missing.ts";
+import { replace } from "./replace.ts";
+import { allowedCalls } from "./syscall_filter.ts";
+import { Unit } from "./unit.ts";
+
+const PATH = new URL("../../deploy/systemd/echo-server.service", import.meta.url).pathname;
+
+/** What it takes to run the server as the unit does. */
+const SANDBOX = ["root", "mount namespaces", "prlimit", "setpriv"] as const;
+
+async function unit(): Promise<Unit> {
+  return new Unit(await Deno.readTextFile(PATH));
+}
+
+Deno.test({
+  ...needing("echo-server.service is verified by systemd without a word", "systemd-analyze"),
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "echo-unit-" });
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    // Deno need not be in /usr/bin on the machine that runs the tests.
+    const text = replace(await Deno.readTextFile(PATH), "/usr/bin/deno", Deno.execPath());
+    await Deno.writeTextFile(`${folder}/echo-server.service`, text);
+    const { code, stdout, stderr } = await new Deno.Command("systemd-analyze", {
+      args: ["verify", `${folder}/echo-server.service`],
+    }).output();
+    assertEquals(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr), "");
+    assertEquals(code, 0);
+  },
+});
+
+Deno.test({
+  ...needing("echo-server.service scores 1.5 or less", "systemd-analyze"),
+  async fn() {
+    const report = await output("systemd-analyze", "security", "--offline=true", "--no-pager", PATH);
+    const [, score] = /Overall exposure level for echo-server\.service: ([\d.]+)/.exec(report) ?? [];
+    assert(Number(score) <= 1.5, report);
+  },
+});
+
+Deno.test({
+  ...needing("echo-server.service goes with the server's defaults"),
+  async fn() {
+    const settings = await unit();
+    assert(settings.number("LimitNOFILE") > DEFAULTS.maxClients);
+    assert(settings.number("MemoryMax") > DEFAULTS.maxBuffered);
+    assert(settings.number("TimeoutStopSec") > DEFAULTS.drainTimeout);
+    const folder = `/var/log/${settings.get("LogsDirectory")}`;
+    assertEquals(DEFAULTS.accessLog, `${folder}/access.log`);
+    assertMatch(settings.get("ExecStart"), new RegExp(` --allow-write=${folder} `));
+    assertMatch(settings.get("ExecStart"), new RegExp(` --allow-net=${DEFAULTS.hostname}:${DEFAULTS.port} `));
+    assertEquals(settings.all("MemoryDenyWriteExecute"), []);
+  },
+});
+
+Deno.test({
+  ...needing("echo-server.service's limit of descriptors lets 10000 clients in at a time", ...SANDBOX, "descriptors"),
+  async fn() {
+    const settings = await unit();
+    await using installation = await Installation.make(settings);
+    const { accessLog } = installation;
+    await using server = await Program.start({ accessLog, command: installation.command() });
+    using clients = new DisposableStack();
+    const conns: Deno.TcpConn[] = [];
+    while (conns.length < DEFAULTS.maxClients) conns.push(clients.use(await Deno.connect(server.address)));
+    await server.statusWhen(({ active }) => active === DEFAULTS.maxClients);
+    const late = echo(server.address, pattern(7)); // waits for a place
+
+    await conns[0]?.closeWrite();
+    assertEquals(await late, undefined);
+    await Promise.all(conns.slice(1).map((conn) => conn.closeWrite()));
+    for (const conn of conns) assertEquals((await readToEnd(conn)).length, 0);
+    assertEquals(loggedSizes(server.lines()), [...conns.map(() => 0), 7]);
+    assertEquals(server.matches(/warn|error/i), []);
+    const { mode } = await Deno.stat(accessLog);
+    assertEquals((mode ?? 0) & 0o777, 0o666 & ~parseInt(settings.get("UMask"), 8));
+
+    assertEquals(settings.get("ExecReload"), "/bin/kill -HUP $MAINPID");
+    server.kill("SIGHUP");
+    await server.line(/access log reopened/);
+    server.kill("SIGTERM");
+    assertEquals(await server.exit(), 0);
+  },
+});
+
+Deno.test({
+  ...needing("echo-server.service's memory holds what the server may buffer", ...SANDBOX, "memory cgroups"),
+  async fn() {
+    const settings = await unit();
+    await using installation = await Installation.make(settings);
+    const group =
+      (await output("sh", "-ec", 'echo "/sys/fs/cgroup/memory$(sed -n s/^.*:memory://p /proc/self/cgroup)/echo-$$"'))
+        .trim();
+    const enter = `mkdir ${group}; echo ${settings.get("MemoryMax")} > ${group}/memory.limit_in_bytes
+      echo $$ > ${group}/cgroup.procs; exec "$@"`;
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(async () => void await output("rmdir", group));
+    const command = ["sh", "-ec", enter, "sh", ...installation.command()];
+    await using server = await Program.start({ accessLog: installation.accessLog, command });
+
+    // As much as may be buffered, and then a client for whom there is no more.
+    using clients = new DisposableStack();
+    const message = pattern(DEFAULTS.maxBuffered / 8);
+    const conns: Deno.TcpConn[] = [];
+    while (conns.length < 7) {
+      const conn = clients.use(await Deno.connect(server.address));
+      await writeAll(conn, message);
+      conns.push(conn);
+    }
+    await server.statusWhen(({ buffered }) => buffered >= 7 * message.length);
+    using refused = await Deno.connect(server.address);
+    const writing = writeAll(refused, message).then(() => writeAll(refused, message)).catch(() => "let go");
+    await server.line(/client 8 .* let go after \d+ bytes: buffers/);
+    assertEquals(await writing, "let go");
+
+    const [conn] = conns;
+    await conn?.closeWrite();
+    assertEquals(conn && (await readToEnd(conn)).length, message.length);
+    assertEquals(server.log(), `[client 1]: received ${message.length} bytes\n`);
+    assertMatch(await output("cat", `${group}/memory.oom_control`), /^oom_kill 0$/m);
+  },
+});
+
+Deno.test({
+  ...needing(
+    "echo-server.service's SystemCallFilter lets the server do all it does",
+    ...SANDBOX,
+    "systemd-analyze",
+    "strace",
+  ),
+  async fn() {
+    const settings = await unit();
+    await using installation = await Installation.make(settings);
+    const { accessLog } = installation;
+    const calls = (await allowedCalls(settings)).filter((name) => name !== "clone3").map((name) => `?${name}`).join();
+    assertEquals(settings.get("SystemCallErrorNumber"), "EPERM");
+    // RestrictNamespaces= answers clone3 with ENOSYS, since its flags cannot be seen by a filter.
+    const trace = `${accessLog}.trace`;
+    const strace = `strace -D -f -q --seccomp-bpf -o ${trace} -e trace='!${calls}' ` +
+      `-e inject='!${calls}:error=EPERM' -e inject=clone3:error=ENOSYS`;
+    await using server = await Program.start({ accessLog, command: installation.command(strace) });
+    await using load = new Load(server.address, 16, 262_144);
+    await load.serves(200);
+    server.kill("SIGHUP");
+    await server.line(/access log reopened/);
+    await load.serves(200);
+    await load.stop();
+    const rude = await RudeClient.connect(server.address);
+    await rude.write(pattern(3));
+    await server.statusWhen(({ buffered }) => buffered > 0);
+    await rude.reset();
+    await server.line(/let go after 3 bytes: reset/);
+    server.kill("SIGTERM");
+    assertEquals(await server.exit(), 0);
+    assertEquals(load.failures, []);
+    assertEquals(loggedSizes(server.lines()), load.served);
+    // What is refused, Deno does without: it takes clone where there is no clone3, and memory without protection keys.
+    const ended = new RegExp(String.raw`^${server.pid} +\+\+\+ exited`, "m");
+    await until(() => ended.test(Deno.readTextFileSync(trace)));
+    const refused = (await Deno.readTextFile(trace)).matchAll(/^\d+ +(\w+)\(.* \(INJECTED\)$/gm).map(([, name]) =>
+      name
+    );
+    assertEquals([...new Set(refused)].sort(), ["clone3", "pkey_alloc"]);
+  },
+});
