@@ -1,0 +1,57 @@
+import { assert, assertEquals } from "@std/assert";
+import { parseLines, Program } from "../program.ts";
+import { Load, loggedSizes } from "./load.ts";
+import { needing } from "./missing.ts";
+import { replace } from "./replace.ts";
+
+const CONFIG = new URL("../../deploy/logrotate/echo-server", import.meta.url);
+const ROTATIONS = 10;
+
+Deno.test({
+  ...needing(
+    "logrotate leaves every client's line in exactly one file over ten rotations under load",
+    "logrotate",
+  ),
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "echo-logrotate-" });
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const accessLog = `${folder}/log/access.log`;
+    await using server = await Program.start({ accessLog });
+
+    // What stands in for the system's: the path, and systemctl, which does the same by the unit's ExecReload.
+    let config = await Deno.readTextFile(CONFIG);
+    config = replace(config, "/var/log/echo-server/access.log", accessLog);
+    config = replace(config, "systemctl try-reload-or-restart echo-server.service", `kill -HUP ${server.pid}`);
+    await Deno.writeTextFile(`${folder}/logrotate.conf`, config, { mode: 0o644 });
+
+    await using load = new Load(server.address, 32, 4096);
+    for (let rotation = 1; rotation <= ROTATIONS; rotation++) {
+      await load.serves(100);
+      const rotated = await new Deno.Command("logrotate", {
+        args: ["-f", "-s", `${folder}/state`, `${folder}/logrotate.conf`],
+      }).output();
+      assertEquals(new TextDecoder().decode(rotated.stderr), "");
+      assertEquals(rotated.code, 0);
+      await server.line(/access log reopened/, rotation);
+    }
+    await load.serves(100);
+    await load.stop();
+
+    const files = [...Deno.readDirSync(`${folder}/log`)].map(({ name }) => name).sort();
+    assertEquals(files.length, ROTATIONS + 1, files.join(" "));
+    const texts = await Promise.all(files.map((name) => read(`${folder}/log/${name}`)));
+    assert(texts.every((text) => text !== ""), "a file is empty");
+    const lines = texts.flatMap(parseLines);
+    // A client's number makes its line unlike any other, so that one in two files would be seen.
+    assertEquals(new Set(lines.map(({ client }) => client)).size, lines.length);
+    assertEquals(load.failures, []);
+    assertEquals(loggedSizes(lines), load.served);
+  },
+});
+
+async function read(path: string): Promise<string> {
+  const { readable } = await Deno.open(path);
+  const text = path.endsWith(".gz") ? readable.pipeThrough(new DecompressionStream("gzip")) : readable;
+  return await new Response(text).text();
+}
