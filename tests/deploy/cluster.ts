@@ -1,0 +1,131 @@
+/**
+ * Four servers behind HAProxy, each on its own loopback address and with its own access log.
+ *
+ * @module
+ */
+
+import { type Address, type Line, Program } from "../program.ts";
+import { Balancer } from "./balancer.ts";
+import { replace } from "./replace.ts";
+
+/** The instances' names, as in `deploy/haproxy/haproxy.cfg`. */
+export const NAMES = ["i1", "i2", "i3", "i4"] as const;
+
+/** The name of an instance. */
+export type Name = typeof NAMES[number];
+
+/** The address of HAProxy, as in `deploy/haproxy/haproxy.cfg`. */
+const FRONT = "127.0.0.10";
+
+/** HAProxy and the instances. */
+export class Cluster implements AsyncDisposable {
+  /** HAProxy. */
+  readonly balancer: Balancer;
+  /** Where clients connect. */
+  readonly address: Address;
+  /** A folder for the test. */
+  readonly folder: string;
+
+  readonly #resources: AsyncDisposableStack;
+  readonly #instances: Map<Name, Program>;
+  readonly #flags: string[];
+
+  private constructor(
+    resources: AsyncDisposableStack,
+    folder: string,
+    port: number,
+    flags: string[],
+    instances: Map<Name, Program>,
+    balancer: Balancer,
+  ) {
+    this.#resources = resources;
+    this.folder = folder;
+    this.address = { hostname: FRONT, port };
+    this.#flags = flags;
+    this.#instances = instances;
+    this.balancer = balancer;
+  }
+
+  /**
+   * Starts them.
+   *
+   * @param flags Flags for every instance.
+   * @param edit What the test changes in HAProxy's configuration.
+   * @returns The cluster, once all listen.
+   */
+  static async start(flags: string[] = [], edit = (config: string): string => config): Promise<Cluster> {
+    await using resources = new AsyncDisposableStack();
+    const folder = await Deno.makeTempDir({ prefix: "echo-cluster-" });
+    resources.defer(() => Deno.remove(folder, { recursive: true }));
+    const port = freePort();
+    const instances = new Map<Name, Program>();
+    for (const name of NAMES) instances.set(name, resources.use(await start(name, folder, port, flags)));
+    // Last, since HAProxy takes every instance to be up until a check has failed.
+    const balancer = resources.use(
+      await Balancer.start(folder, (config) => edit(replace(config, ":4000", `:${port}`))),
+    );
+    return new Cluster(resources.move(), folder, port, flags, instances, balancer);
+  }
+
+  /** One of the instances. */
+  instance(name: Name): Program {
+    const instance = this.#instances.get(name);
+    if (instance === undefined) throw new Error(`there is no instance ${name}`);
+    return instance;
+  }
+
+  /** All instances. */
+  get instances(): Program[] {
+    return NAMES.map((name) => this.instance(name));
+  }
+
+  /** The lines of the four access logs. */
+  get lines(): Line[] {
+    return this.instances.flatMap((instance) => instance.lines());
+  }
+
+  /**
+   * Ends an instance with SIGTERM and starts it again.
+   *
+   * @param name Which.
+   * @returns Its exit status.
+   */
+  async restart(name: Name): Promise<number> {
+    const instance = this.instance(name);
+    instance.kill("SIGTERM");
+    const status = await instance.exit();
+    const next = await start(name, this.folder, this.address.port, this.#flags);
+    this.#instances.set(name, this.#resources.use(next));
+    return status;
+  }
+
+  /** Ends HAProxy and the instances. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
+
+function hostnameOf(name: Name): string {
+  return `127.0.0.1${name.slice(1)}`;
+}
+
+function start(name: Name, folder: string, port: number, flags: string[]): Promise<Program> {
+  return Program.start({ hostname: hostnameOf(name), port, accessLog: `${folder}/${name}/access.log`, flags });
+}
+
+/** Finds a port that is free at every address of the cluster. */
+function freePort(): number {
+  for (let tries = 0; tries < 100; tries++) {
+    using listeners = new DisposableStack();
+    try {
+      let port = 0;
+      for (const hostname of [FRONT, ...NAMES.map(hostnameOf)]) {
+        port = listeners.use(Deno.listen({ hostname, port })).addr.port;
+      }
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  throw new Error(`no port is free at ${FRONT} and at every instance's address`);
+}
