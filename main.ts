@@ -7,10 +7,10 @@
 
 import config from "./deno.json" with { type: "json" };
 import { AccessLog } from "./lib/access_log.ts";
-import { CannotStart, messageOf } from "./lib/cannot_start.ts";
+import { CannotStart } from "./lib/cannot_start.ts";
 import { monotonic } from "./lib/clock.ts";
 import { closeDebugger } from "./lib/debugger.ts";
-import { type Diagnostics, setUpDiagnostics } from "./lib/diagnostics.ts";
+import { type Diagnostics, messageOf, setUpDiagnostics } from "./lib/diagnostics.ts";
 import { addressOf, listen } from "./lib/listen.ts";
 import { openLogFile } from "./lib/log_file.ts";
 import { HELP, type Options, parseOptions, WrongUsage } from "./lib/options.ts";

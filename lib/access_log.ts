@@ -4,9 +4,8 @@
  * @module
  */
 
-import { messageOf } from "./cannot_start.ts";
 import type { Clock } from "./clock.ts";
-import type { Diagnostics } from "./diagnostics.ts";
+import { type Diagnostics, messageOf } from "./diagnostics.ts";
 
 /** The file that lines are appended to. `Deno.FsFile` is one. */
 export interface LogFile {

@@ -8,13 +8,3 @@
 export class CannotStart extends Error {
   override readonly name = "CannotStart";
 }
-
-/**
- * The message of whatever was thrown.
- *
- * @param error What was thrown.
- * @returns What it says.
- */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -6,7 +6,7 @@
 
 import type { AccessLog } from "./access_log.ts";
 import type { ChunkPool } from "./chunk_pool.ts";
-import { messageOf } from "./cannot_start.ts";
+import { messageOf } from "./diagnostics.ts";
 import { addressOf } from "./listen.ts";
 import { BuffersFull, Message, MessageTooLarge, readAll } from "./read_all.ts";
 

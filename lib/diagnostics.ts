@@ -65,3 +65,13 @@ function formatter({ format, colors }: DiagnosticsOptions): TextFormatter {
   };
   return colors ? getAnsiColorFormatter(options) : getTextFormatter(options);
 }
+
+/**
+ * What an error says, for a report.
+ *
+ * @param error What was thrown.
+ * @returns What it says.
+ */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

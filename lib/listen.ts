@@ -4,7 +4,8 @@
  * @module
  */
 
-import { CannotStart, messageOf } from "./cannot_start.ts";
+import { CannotStart } from "./cannot_start.ts";
+import { messageOf } from "./diagnostics.ts";
 
 /**
  * Clients that may wait to be accepted. Linux cuts it to `net.core.somaxconn`, 4096 by default (listen(2)); Deno's own

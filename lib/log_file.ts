@@ -4,7 +4,8 @@
  * @module
  */
 
-import { CannotStart, messageOf } from "./cannot_start.ts";
+import { CannotStart } from "./cannot_start.ts";
+import { messageOf } from "./diagnostics.ts";
 
 /**
  * Opens a file to append to. A missing file is created, and so is a missing folder.

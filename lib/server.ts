@@ -8,9 +8,8 @@ import type { AccessLog } from "./access_log.ts";
 import { ChunkPool } from "./chunk_pool.ts";
 import { Client, isGone, type Reason } from "./client.ts";
 import type { Clock } from "./clock.ts";
-import type { Diagnostics } from "./diagnostics.ts";
+import { type Diagnostics, messageOf } from "./diagnostics.ts";
 import { BACKLOG } from "./listen.ts";
-import { messageOf } from "./cannot_start.ts";
 
 /** What the server keeps to, so that no client can take it from the others. */
 export interface Limits {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type Diagnostics, type DiagnosticsOptions, setUpDiagnostics } from "../lib/diagnostics.ts";
+import { type Diagnostics, type DiagnosticsOptions, messageOf, setUpDiagnostics } from "../lib/diagnostics.ts";
 
 /** Sets up diagnostics that write into an array. */
 function setUp(options: Partial<DiagnosticsOptions> = {}) {
@@ -86,4 +86,9 @@ Deno.test("setUpDiagnostics() can be called again, and what was set up before wr
   const after = setUp();
   after.diagnostics.info("once");
   assertEquals([before.lines.length, after.lines.length], [0, 1]);
+});
+
+Deno.test("messageOf() tells what an error says, and what anything else is", () => {
+  assertEquals(messageOf(new Deno.errors.NotFound("no such file")), "no such file");
+  assertEquals(["text", 7, undefined, null].map(messageOf), ["text", "7", "undefined", "null"]);
 });
