@@ -13,8 +13,10 @@ import { closeDebugger } from "./lib/debugger.ts";
 import { type Diagnostics, messageOf, setUpDiagnostics } from "./lib/diagnostics.ts";
 import { addressOf, listen } from "./lib/listen.ts";
 import { openLogFile } from "./lib/log_file.ts";
+import { exportMetrics } from "./lib/metrics.ts";
 import { HELP, type Options, parseOptions, WrongUsage } from "./lib/options.ts";
 import { Server } from "./lib/server.ts";
+import { report, write } from "./lib/stdio.ts";
 
 /**
  * Serves as the command line says, until a signal ends it.
@@ -37,11 +39,12 @@ async function serve(options: Options | "help" | "version", build: string): Prom
   if (options === "help") return print(HELP);
   if (options === "version") return print(`echo-server ${config.version} (Deno ${Deno.version.deno}, ${build})\n`);
 
+  Deno.stdout.close(); // nothing is printed there from here on: see report()
   const { diagnostics, status } = setUpDiagnostics({
     level: options.logLevel,
     format: options.logFormat,
     colors: Deno.stderr.isTerminal() && !Deno.noColor,
-    write: (line) => write(Deno.stderr, line),
+    write: report,
   });
   const log = new AccessLog({
     open: () => openLogFile(options.accessLog),
@@ -59,11 +62,16 @@ async function serve(options: Options | "help" | "version", build: string): Prom
     diagnostics.info("stopping: clients in hand have {seconds} s to finish", { seconds: options.drainTimeout });
     server.drain();
   };
-  Deno.addSignalListener("SIGTERM", stop);
-  Deno.addSignalListener("SIGINT", stop);
-  Deno.addSignalListener("SIGHUP", () => reopen(log, diagnostics));
-  Deno.addSignalListener("SIGUSR2", () => server.reportStatus(status));
-  Deno.addSignalListener("SIGUSR1", () => {
+  using signals = new DisposableStack();
+  const on = (signal: Deno.Signal, listener: () => void) => {
+    Deno.addSignalListener(signal, listener);
+    signals.defer(() => Deno.removeSignalListener(signal, listener));
+  };
+  on("SIGTERM", stop);
+  on("SIGINT", stop);
+  on("SIGHUP", () => reopen(log, diagnostics));
+  on("SIGUSR2", () => server.reportStatus(status));
+  on("SIGUSR1", () => {
     server.reportStatus(status);
     closeDebugger().catch((error) => {
       diagnostics.error("the debugger that Deno opens on SIGUSR1 may be open: {cause}", { cause: messageOf(error) });
@@ -74,7 +82,10 @@ async function serve(options: Options | "help" | "version", build: string): Prom
     address: addressOf(listener.addr.hostname, listener.addr.port),
     path: options.accessLog,
   });
-  await server.serve();
+  const served = server.serve();
+  // Not before it accepts: where OpenTelemetry is off, it takes 1.5 ms to find that out.
+  exportMetrics(Deno.telemetry.meterProvider, config.version, () => server.status);
+  await served;
   return closeLog(log, diagnostics);
 }
 
@@ -103,15 +114,11 @@ function print(text: string): number {
   return 0;
 }
 
-/** Writes a text whole. */
-function write(to: typeof Deno.stdout, text: string): void {
-  for (let rest = new TextEncoder().encode(text); rest.length > 0;) rest = rest.subarray(to.writeSync(rest));
-}
-
 /** Prints the one line of an error that the user can cause. */
 function fail(message: string, status: number): number {
   write(Deno.stderr, `echo-server: ${message}\n`);
   return status;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+// Not by Deno.exit, which can get stuck in an export of metrics that is under way.
+if (import.meta.main) Deno.exitCode = await main(Deno.args);

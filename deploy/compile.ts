@@ -28,7 +28,7 @@ Deno.mkdirSync("dist", { recursive: true });
 // The program may not read the repository when it runs, so the commit is written into the entry that is compiled.
 Deno.writeTextFileSync(
   ENTRY,
-  `import { main } from "../main.ts";\n\nDeno.exit(await main(Deno.args, ${JSON.stringify(commit())}));\n`,
+  `import { main } from "../main.ts";\n\nDeno.exitCode = await main(Deno.args, ${JSON.stringify(commit())});\n`,
 );
 const { success, stderr } = run(Deno.execPath(), [
   "compile",

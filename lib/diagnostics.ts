@@ -30,8 +30,8 @@ export interface DiagnosticsOptions {
   format: LogFormat;
   /** Whether text has colours. */
   colors: boolean;
-  /** Takes a line, its newline included. It may throw: a line that cannot be reported is lost, and nothing else. */
-  write: (line: string) => void;
+  /** Takes a line, its newline included, and its level. It may throw: a line that cannot be reported is lost, and nothing else. */
+  write: (line: string, level: LogLevel) => void;
 }
 
 /**
@@ -44,7 +44,7 @@ export function setUpDiagnostics(options: DiagnosticsOptions): { diagnostics: Di
   const format = formatter(options);
   const sinks = ["stderr"];
   configureSync({
-    sinks: { stderr: (record) => options.write(format(record)) },
+    sinks: { stderr: (record) => options.write(format(record), record.level) },
     loggers: [
       { category: ["echo-server"], lowestLevel: options.level, sinks },
       { category: ["echo-server", "status"], lowestLevel: "info", sinks, parentSinks: "override" },
