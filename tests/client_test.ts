@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { AccessLog } from "../lib/access_log.ts";
 import { ChunkPool } from "../lib/chunk_pool.ts";
-import { Client, isGone } from "../lib/client.ts";
+import { Client, isGone, type LetGo } from "../lib/client.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeConn } from "./fake_conn.ts";
 import { LogInMemory } from "./log_in_memory.ts";
@@ -18,7 +18,9 @@ function setUp(conn: FakeConn = new FakeConn(), limit?: number) {
   const file = new LogInMemory();
   const log = new AccessLog({ open: () => file, diagnostics: recorder().diagnostics, clock: new FakeClock() });
   const client = new Client(1, conn, pool);
-  return { conn, pool, file, log, client, serve: (max = Infinity) => client.serve(log, max) };
+  const serve = (max = Infinity) =>
+    new Promise<LetGo | undefined>((resolve) => client.serve(log, max, (_, letGo) => resolve(letGo)));
+  return { conn, pool, file, log, client, serve };
 }
 
 /** What must be so when a client has been let go: nothing is held, nothing is open, no line. */
