@@ -14,7 +14,7 @@ import { SERIES } from "../workloads.ts";
 /** Colours that are told apart on white and on black. The server under test has the one that stands out. */
 const ACCENT = "#e8743b";
 const OTHERS = "#8b949e";
-const LINES = ["#4393d6", "#4a9d4a", "#b98a1d", "#a371e0", OTHERS];
+const LINES = ["#4393d6", "#4a9d4a", "#b98a1d", "#a371e0", OTHERS, "#c2589a"];
 
 /** Bars: what each server needs, a panel for each figure. */
 function barChart(results: Results): Promise<string> {
