@@ -90,7 +90,7 @@ const FLAGS: Record<string, Check> = {
 /**
  * Reads the command line.
  *
- * @param args The arguments, such as `Deno.args`.
+ * @param args The arguments that the program was started with.
  * @returns What to do: serve with these options, or print the help or the version.
  * @throws {WrongUsage} If an argument is wrong.
  *
