@@ -53,7 +53,11 @@ export class ChunkPool {
   readonly #shelves = [this.#first, ...LATER_SIZES.map((size) => new Shelf(size)), this.#largest];
   #keptBytes = 0; // on all shelves but the first
 
-  /** @param limit Bytes that all chunks on loan may come to. Without one: no limit. */
+  /**
+   * Makes a pool that has nothing on loan.
+   *
+   * @param limit Bytes that all chunks on loan may come to. Without one: no limit.
+   */
   constructor(limit: number = Infinity) {
     this.limit = limit;
   }

@@ -68,6 +68,7 @@ USR2 reports a line of figures, and so does USR1.
 
 /** Thrown when the command line is wrong. The message is one line that names what is wrong and what would be right. */
 export class WrongUsage extends Error {
+  /** Tells it from other errors. */
   override readonly name = "WrongUsage";
 }
 

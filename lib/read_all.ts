@@ -19,11 +19,13 @@ export interface Reader {
 
 /** Thrown when a message grows past the largest that is allowed. */
 export class MessageTooLarge extends Error {
+  /** Tells it from other errors. */
   override readonly name = "MessageTooLarge";
 }
 
 /** Thrown when a message's next chunk would pass what all messages together may hold. */
 export class BuffersFull extends Error {
+  /** Tells it from other errors. */
   override readonly name = "BuffersFull";
 }
 
@@ -42,7 +44,11 @@ export class Message implements Disposable {
   #filled = 0; // bytes received into the last chunk
   #first = 0; // chunks before this one have been given back
 
-  /** @param pool Where the chunks come from and go back to. */
+  /**
+   * Makes an empty message.
+   *
+   * @param pool Where the chunks come from and go back to.
+   */
   constructor(pool: ChunkPool) {
     this.#pool = pool;
   }

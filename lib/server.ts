@@ -92,7 +92,11 @@ export class Server {
   #lastShortage = -Infinity;
   #change: PromiseWithResolvers<void> | undefined; // what waits for changed()
 
-  /** @param options What it works with. */
+  /**
+   * Makes a server that accepts nobody yet.
+   *
+   * @param options What it works with.
+   */
   constructor(options: ServerOptions) {
     this.#options = options;
     this.#pool = new ChunkPool(options.limits.maxBuffered);
