@@ -46,13 +46,13 @@ async function serve(options: Options | "help" | "version", build: string): Prom
     colors: Deno.stderr.isTerminal() && !Deno.noColor,
     write: report,
   });
+  using listener = listen(options.hostname, options.port);
   const log = new AccessLog({
     open: () => openLogFile(options.accessLog),
     diagnostics,
     clock: monotonic,
     onRoom: () => server.changed(),
   });
-  const listener = listen(options.hostname, options.port);
   const server = new Server({ listener, log, diagnostics, clock: monotonic, limits: options });
 
   let stopping = false;
