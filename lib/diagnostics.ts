@@ -20,19 +20,22 @@ import {
 export type Diagnostics = Pick<Logger, "debug" | "info" | "warn" | "error">;
 
 /** How the diagnostics look. */
-export type LogFormat = "text" | "json";
+export type LogFormat = "text" | "json" | "journal";
 
 /** What {@linkcode setUpDiagnostics} sets up. */
 export interface DiagnosticsOptions {
   /** The least severe level that is reported. */
   level: LogLevel;
-  /** `text` for people, `json` for one JSON object a line. */
+  /** `text` for people, `json` for one JSON object a line, `journal` for systemd's journal. */
   format: LogFormat;
   /** Whether text has colours. */
   colors: boolean;
   /** Takes a line, its newline included, and its level. It may throw: a line that cannot be reported is lost, and nothing else. */
   write: (line: string, level: LogLevel) => void;
 }
+
+/** The priorities of sd-daemon(3). */
+const PRIORITIES: Readonly<Record<LogLevel, number>> = { trace: 7, debug: 7, info: 6, warning: 4, error: 3, fatal: 2 };
 
 /**
  * Sets up the logger of the whole program.
@@ -57,6 +60,13 @@ export function setUpDiagnostics(options: DiagnosticsOptions): { diagnostics: Di
 
 function formatter({ format, colors }: DiagnosticsOptions): TextFormatter {
   if (format === "json") return getJsonLinesFormatter();
+  if (format === "journal") {
+    // The journal has the time. sd-daemon(3): it takes the number for the line's priority.
+    return getTextFormatter({
+      value: "bare",
+      format: ({ record, message }) => `<${PRIORITIES[record.level]}>${message}`,
+    });
+  }
   const options: TextFormatterOptions = {
     timestamp: "rfc3339",
     level: "full",

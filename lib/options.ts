@@ -11,7 +11,7 @@ import type { Limits } from "./server.ts";
 export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
 
 /** The looks that `--log-format` takes. */
-export const LOG_FORMATS = ["text", "json"] as const;
+export const LOG_FORMATS = ["text", "json", "journal"] as const;
 
 /** What the server is to do. */
 export interface Options extends Limits {
@@ -57,7 +57,7 @@ Usage: deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main
   --idle-timeout=SEC    let a client go after so long without a byte, 0: never (60)
   --drain-timeout=SEC   on SIGTERM, let clients finish for so long (10)
   --log-level=LEVEL     least severe report on stderr: debug, info, warning, error (info)
-  --log-format=FORMAT   text or json (text)
+  --log-format=FORMAT   text, json or journal, for systemd (text)
   --help                print this
   --version             print the version
 

@@ -40,6 +40,19 @@ Deno.test("setUpDiagnostics() writes JSON as one object a line, the values as pr
   assert(Math.abs(Date.now() - Date.parse(timestamp)) < 60_000, timestamp);
 });
 
+Deno.test("setUpDiagnostics() writes for the journal as one line with the priority, and neither time nor colours", () => {
+  const { diagnostics, lines } = setUp({ format: "journal", colors: true, level: "debug" });
+  reportAtEachLevel(diagnostics);
+  diagnostics.warn("client {client} ({address}) let go", { client: 7, address: "127.0.0.1:50000" });
+  assertEquals(lines, [
+    "<7>at debug\n",
+    "<6>at info\n",
+    "<4>at warning\n",
+    "<3>at error\n",
+    "<4>client 7 (127.0.0.1:50000) let go\n",
+  ]);
+});
+
 Deno.test("setUpDiagnostics() has colours in text only when they are asked for", () => {
   for (const colors of [true, false]) {
     const { diagnostics, lines } = setUp({ colors });

@@ -106,7 +106,7 @@ const WRONG: [flag: string, values: string[], right: string][] = [
   ["--idle-timeout", ["-1", ".5", "1.", "1s", "1e3", "2147484", "2147483.5", "Infinity"], "seconds from 0 to 2147483"],
   ["--drain-timeout", ["-0.5", "1,5", "ten", "0x10"], "such as 60 or 0.5"],
   ["--log-level", ["INFO", "warn", "trace", "fatal", "toString"], "one of debug, info, warning, error"],
-  ["--log-format", ["JSON", "xml", "length"], "one of text, json"],
+  ["--log-format", ["JSON", "xml", "length"], "one of text, json, journal"],
 ];
 
 for (const [flag, values, right] of WRONG) {
