@@ -46,7 +46,7 @@ async function serve(options: Options | "help" | "version", build: string): Prom
     colors: Deno.stderr.isTerminal() && !Deno.noColor,
     write: report,
   });
-  using listener = listen(options.hostname, options.port);
+  using listener = listen(options.hostname, options.port, options);
   const log = new AccessLog({
     open: () => openLogFile(options.accessLog),
     diagnostics,

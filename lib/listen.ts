@@ -13,21 +13,36 @@ import { messageOf } from "./diagnostics.ts";
  */
 export const BACKLOG = 4096;
 
+/** How it is listened. */
+export interface ListenOptions {
+  /** Whether other servers that say the same may listen there too (`SO_REUSEPORT`). Default: `false`. */
+  reusePort?: boolean;
+  /** The system that this is. Default: the one that Deno was built for. */
+  os?: typeof Deno.build.os;
+}
+
 /**
  * Listens for clients.
  *
  * @param hostname The address to listen on.
  * @param port The port, 0 for any that is free.
+ * @param options How it is listened.
  * @returns The listener.
- * @throws {CannotStart} If it cannot listen there.
+ * @throws {CannotStart} If it cannot listen there, or the port cannot be shared on this system.
  */
-export function listen(hostname: string, port: number): Deno.TcpListener {
+export function listen(hostname: string, port: number, options: ListenOptions = {}): Deno.TcpListener {
+  const { reusePort = false, os = Deno.build.os } = options;
+  // Elsewhere Deno passes over the option without a word, and the second server would find the port taken.
+  if (reusePort && os !== "linux") {
+    throw new CannotStart(
+      `cannot share port ${port}: only Linux spreads clients over servers on one port, and this is ${os}; run one server without --reuse-port`,
+    );
+  }
   try {
-    return Deno.listen({ hostname, port, tcpBacklog: BACKLOG });
+    return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
   } catch (cause) {
-    throw new CannotStart(`cannot listen on ${addressOf(hostname, port)}: ${explain(cause, hostname, port)}`, {
-      cause,
-    });
+    const why = explain(cause, hostname, port, reusePort);
+    throw new CannotStart(`cannot listen on ${addressOf(hostname, port)}: ${why}`, { cause });
   }
 }
 
@@ -42,12 +57,13 @@ export function addressOf(hostname: string, port: number): string {
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
-function explain(cause: unknown, hostname: string, port: number): string {
+function explain(cause: unknown, hostname: string, port: number, reusePort: boolean): string {
   if (cause instanceof Deno.errors.NotCapable) {
     return `the permission is missing, run again with --allow-net=${addressOf(hostname, port)}`;
   }
   if (cause instanceof Deno.errors.AddrInUse) {
-    return `the port is taken; end what listens there ("ss -ltnp sport = :${port}" shows it) or choose another with --port`;
+    const by = reusePort ? " by a server without --reuse-port, or of another user" : "";
+    return `the port is taken${by}; end what listens there ("ss -ltnp sport = :${port}" shows it) or choose another with --port`;
   }
   if (cause instanceof Deno.errors.AddrNotAvailable) {
     return "no interface of this machine has that address; choose another with --hostname";

@@ -19,6 +19,8 @@ export interface Options extends Limits {
   hostname: string;
   /** The port to listen on. */
   port: number;
+  /** Whether other servers may listen on the same address and port; the kernel then spreads clients over all. */
+  reusePort: boolean;
   /** Where the access log is. */
   accessLog: string;
   /** The least severe level that is reported. */
@@ -31,6 +33,7 @@ export interface Options extends Limits {
 export const DEFAULTS: Readonly<Options> = {
   hostname: "0.0.0.0",
   port: 4000,
+  reusePort: false,
   accessLog: "/var/log/echo-server/access.log",
   maxClients: 10_000,
   maxMessage: 1_073_741_824,
@@ -58,6 +61,7 @@ Usage: deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main
   --drain-timeout=SEC   on SIGTERM, let clients finish for so long (10)
   --log-level=LEVEL     least severe report on stderr: debug, info, warning, error (info)
   --log-format=FORMAT   text, json or journal, for systemd (text)
+  --reuse-port          share the port with other servers that have this flag; Linux only
   --help                print this
   --version             print the version
 
@@ -88,6 +92,9 @@ const FLAGS: Record<string, Check> = {
   "log-format": (flag, value) => ({ logFormat: oneOf(flag, value, LOG_FORMATS) }),
 };
 
+/** The flags that take no value. */
+const SWITCHES = ["reuse-port", "help", "version"];
+
 /**
  * Reads the command line.
  *
@@ -110,7 +117,7 @@ export async function parseOptions(args: string[]): Promise<Options | "help" | "
   // Loaded only here: the parser would cost the plain start a quarter of its time.
   const { parseArgs } = await import("node:util");
   const flags = Object.keys(FLAGS).map((name) => [name, { type: "string" }] as const);
-  const switches = ["help", "version"].map((name) => [name, { type: "boolean" }] as const);
+  const switches = SWITCHES.map((name) => [name, { type: "boolean" }] as const);
   const { tokens } = parseArgs({
     args,
     options: Object.fromEntries([...flags, ...switches]),
@@ -121,13 +128,17 @@ export async function parseOptions(args: string[]): Promise<Options | "help" | "
     if (token.kind === "positional") throw new WrongUsage(`unexpected argument "${token.value}": only flags are taken`);
     if (token.kind === "option-terminator") continue;
     const { name, rawName, value } = token;
-    if (name === "help" || name === "version") {
-      if (value !== undefined) throw new WrongUsage(`${rawName} takes no value, not "${value}"`);
-      return name;
+    if (SWITCHES.includes(name) && value !== undefined) {
+      throw new WrongUsage(`${rawName} takes no value, not "${value}"`);
+    }
+    if (name === "help" || name === "version") return name;
+    if (name === "reuse-port") {
+      options.reusePort = true;
+      continue;
     }
     const check = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
     if (check === undefined) {
-      const known = [...Object.keys(FLAGS), "help", "version"].map((flag) => `--${flag}`).join(", ");
+      const known = [...Object.keys(FLAGS), ...SWITCHES].map((flag) => `--${flag}`).join(", ");
       throw new WrongUsage(`unknown flag ${rawName}: there are ${known}`);
     }
     Object.assign(options, check(rawName, value ?? ""));

@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { CannotStart } from "../lib/cannot_start.ts";
-import { addressOf, BACKLOG, listen } from "../lib/listen.ts";
+import { addressOf, BACKLOG, listen, type ListenOptions } from "../lib/listen.ts";
 import { granted } from "./granted.ts";
 import { roundTrip } from "./tcp.ts";
 
@@ -15,8 +15,13 @@ import { roundTrip } from "./tcp.ts";
 const net = granted({ name: "net" });
 
 /** Listens where it cannot. Returns the message, having checked that it is one line and names the address. */
-function reason(hostname: string, port: number, cause: new (message: string) => Error): string {
-  const error = assertThrows(() => listen(hostname, port).close(), CannotStart);
+function reason(
+  hostname: string,
+  port: number,
+  cause: new (message: string) => Error,
+  options: ListenOptions = {},
+): string {
+  const error = assertThrows(() => listen(hostname, port, options).close(), CannotStart);
   assertInstanceOf(error.cause, cause);
   assertStringIncludes(error.message, `cannot listen on ${addressOf(hostname, port)}: `);
   assert(!error.message.includes("\n"), error.message);
@@ -52,7 +57,44 @@ Deno.test("listen() asks for a queue of BACKLOG clients", () => {
     throw new Error("that was all");
   });
   assertThrows(() => listen("127.0.0.1", 4000));
-  assertEquals(asked, { hostname: "127.0.0.1", port: 4000, tcpBacklog: BACKLOG });
+  assertEquals(asked, { hostname: "127.0.0.1", port: 4000, reusePort: false, tcpBacklog: BACKLOG });
+});
+
+Deno.test({
+  name: "listen() shares the port only if all who listen there say so",
+  ignore: !net || Deno.build.os !== "linux",
+  fn() {
+    using first = listen("127.0.0.1", 0, { reusePort: true });
+    const { port } = first.addr;
+    {
+      using second = listen("127.0.0.1", port, { reusePort: true });
+      assertEquals(second.addr, first.addr);
+      assertStringIncludes(reason("127.0.0.1", port, Deno.errors.AddrInUse), "the port is taken; end");
+    }
+    using alone = listen("127.0.0.1", 0);
+    assertStringIncludes(
+      reason("127.0.0.1", alone.addr.port, Deno.errors.AddrInUse, { reusePort: true }),
+      "the port is taken by a server without --reuse-port, or of another user; end",
+    );
+  },
+});
+
+for (const os of ["darwin", "windows", "freebsd"] as const) {
+  Deno.test(`listen() shares no port on ${os}, and says so`, () => {
+    const error = assertThrows(() => listen("127.0.0.1", 4000, { reusePort: true, os }).close(), CannotStart);
+    assertEquals(
+      error.message,
+      `cannot share port 4000: only Linux spreads clients over servers on one port, and this is ${os}; run one server without --reuse-port`,
+    );
+  });
+}
+
+Deno.test({
+  name: "listen() needs Linux only to share a port",
+  ignore: !net,
+  fn() {
+    for (const os of ["darwin", "windows", "freebsd"] as const) listen("127.0.0.1", 0, { os }).close();
+  },
 });
 
 Deno.test({

@@ -23,6 +23,9 @@ const FLAGS: Record<string, keyof Options> = {
   "--log-format": "logFormat",
 };
 
+/** The flags that take no value. */
+const SWITCHES = ["--reuse-port", "--help", "--version"];
+
 /** Parses what is wrong. Returns the message, having checked that it is one line. */
 async function wrong(...args: string[]): Promise<string> {
   const error = await assertRejects(() => parseOptions(args), WrongUsage, "", args.join(" "));
@@ -35,6 +38,7 @@ Deno.test("parseOptions() gives the defaults of the contract for an empty comman
   assertEquals(await parseOptions([]), {
     hostname: "0.0.0.0",
     port: 4000,
+    reusePort: false,
     accessLog: "/var/log/echo-server/access.log",
     maxClients: 10_000,
     maxMessage: 1024 ** 3,
@@ -130,7 +134,7 @@ Deno.test("the tables of right and wrong values leave no flag out", () => {
   const all = Object.keys(FLAGS).sort();
   assertEquals([...new Set(RIGHT.map(([flag]) => flag))].sort(), all);
   assertEquals(WRONG.map(([flag]) => flag).sort(), all);
-  assertEquals(Object.values(FLAGS).sort(), Object.keys(DEFAULTS).sort());
+  assertEquals([...Object.values(FLAGS), "reusePort"].sort(), Object.keys(DEFAULTS).sort());
 });
 
 Deno.test("parseOptions() takes the last of a flag that is repeated, and checks the others too", async () => {
@@ -146,7 +150,7 @@ Deno.test("parseOptions() names an unknown flag and those that there are", async
   for (const flag of ["--prot", "--no-port", "--maxClients", "--PORT", "-p", "-h", "--constructor", "--__proto__"]) {
     const message = await wrong(flag);
     assertStringIncludes(message, `unknown flag ${flag}: there are --hostname, --port, `);
-    for (const known of [...Object.keys(FLAGS), "--help", "--version"]) assertStringIncludes(message, known);
+    for (const known of [...Object.keys(FLAGS), ...SWITCHES]) assertStringIncludes(message, known);
   }
   assertStringIncludes(await wrong("--prot=4000"), "unknown flag --prot:");
   assertStringIncludes(await wrong("-p4000"), "unknown flag -p:");
@@ -175,6 +179,15 @@ Deno.test("parseOptions() answers --help and --version, also among other flags",
   assertEquals(await parseOptions(["--help", "--port=wrong", "what"]), "help", "who asks for help gets it");
 });
 
+Deno.test("parseOptions() takes --reuse-port, which has no value", async () => {
+  assertEquals(await parseOptions(["--reuse-port"]), { ...DEFAULTS, reusePort: true });
+  assertEquals(await parseOptions(["--reuse-port", "--port=1"]), { ...DEFAULTS, reusePort: true, port: 1 });
+  for (const value of ["", "true", "false"]) {
+    assertEquals(await wrong(`--reuse-port=${value}`), `--reuse-port takes no value, not "${value}"`);
+  }
+  assertEquals(await wrong("--reuse-port", "no"), 'unexpected argument "no": only flags are taken');
+});
+
 Deno.test("parseOptions() takes any size of whole bytes", async () => {
   const units = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
   const unit = fc.constantFrom(...Object.entries(units));
@@ -185,7 +198,7 @@ Deno.test("parseOptions() takes any size of whole bytes", async () => {
 });
 
 Deno.test("parseOptions() throws WrongUsage or answers, whatever it is given", async () => {
-  const known = fc.constantFrom(...Object.keys(FLAGS), "--help", "--version", "--", "-", "=");
+  const known = fc.constantFrom(...Object.keys(FLAGS), ...SWITCHES, "--", "-", "=");
   const argument = fc.oneof(
     fc.string(),
     known,
@@ -215,7 +228,7 @@ function helpLines(): Map<string, { line: string; byDefault: string | undefined 
 }
 
 Deno.test("HELP names every flag, and no other", () => {
-  assertEquals([...helpLines().keys()], [...Object.keys(FLAGS), "--help", "--version"]);
+  assertEquals([...helpLines().keys()], [...Object.keys(FLAGS), ...SWITCHES]);
 });
 
 Deno.test("HELP names every default, as it is written on the command line", async () => {
