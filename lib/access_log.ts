@@ -29,8 +29,6 @@ export interface AccessLogOptions {
   clock: Clock;
   /** Bytes of lines that may wait for the disk before {@linkcode AccessLog.full}. Default: 64 MiB. */
   maxQueued?: number;
-  /** Called when the log is no longer full. */
-  onRoom?: () => void;
 }
 
 /** Bytes of lines that may wait for the disk. */
@@ -57,17 +55,19 @@ const NEWLINE = 0x0a;
  * ```
  */
 export class AccessLog {
+  /** Called when the log is no longer full. Whoever stops at {@linkcode AccessLog.full} sets it. */
+  onRoom: () => void = () => {};
+
   readonly #options: AccessLogOptions;
   readonly #maxQueued: number;
   #file: LogFile;
 
-  // The lines from #lineStart() to #end are still to be written; up to #written they are in the file.
-  #buffer = new Uint8Array(BUFFER_SIZE);
-  #written = 0;
+  // The lines that are still to be written. Whatever was written is moved out, so they begin at 0.
+  #lines = new Uint8Array(BUFFER_SIZE);
   #end = 0;
 
   #turn: PromiseWithResolvers<void> | undefined; // the write at the end of this turn, once a line asked for one
-  #retry: Disposable | undefined; // set while the disk fails
+  #outage: { retry: Disposable; caughtUp: number } | undefined; // while the disk fails; lines that it took meanwhile
 
   /**
    * Opens the file.
@@ -81,14 +81,14 @@ export class AccessLog {
     this.#file = options.open();
   }
 
-  /** Lines that are not in the file whole. */
+  /** Lines that are not in the file. */
   get queuedLines(): number {
-    return this.#countLines(this.#lineStart());
+    return this.#countLines(this.#end);
   }
 
   /** Whether as much waits for the disk as may. Lines are still taken, but no more clients should be. */
   get full(): boolean {
-    return this.#end - this.#written >= this.#maxQueued;
+    return this.#end >= this.#maxQueued;
   }
 
   /**
@@ -101,12 +101,12 @@ export class AccessLog {
    */
   append(client: number, bytes: number): Promise<void> | undefined {
     const line = `[client ${client}]: received ${bytes} bytes\n`;
-    if (this.#end + line.length > this.#buffer.length) this.#makeRoom();
-    for (let i = 0; i < line.length; i++) this.#buffer[this.#end++] = line.charCodeAt(i);
-    if (this.#retry !== undefined) return undefined;
+    if (this.#end + line.length > this.#lines.length) this.#double();
+    for (let i = 0; i < line.length; i++) this.#lines[this.#end++] = line.charCodeAt(i);
+    if (this.#outage !== undefined) return undefined;
     if (this.#turn === undefined) {
       this.#turn = Promise.withResolvers();
-      // Clients whose last write ended in this turn append before this runs: their continuations are queued already.
+      // A microtask runs after those that are queued: the other clients whose last write ended in this turn append first.
       queueMicrotask(() => this.#endTurn());
     }
     return this.#turn.promise;
@@ -120,10 +120,9 @@ export class AccessLog {
   reopen(): void {
     const file = this.#options.open();
     this.#write(); // what this turn has appended belongs to the old file
-    this.#cutTornLine();
     this.#file.close();
     this.#file = file;
-    if (this.#retry !== undefined) this.#write();
+    this.#write(); // what the old file did not take
   }
 
   /**
@@ -133,10 +132,9 @@ export class AccessLog {
    */
   close(): string {
     this.#write();
-    this.#cutTornLine();
-    this.#retry?.[Symbol.dispose]();
+    this.#outage?.retry[Symbol.dispose]();
     this.#file.close();
-    return new TextDecoder().decode(this.#buffer.subarray(this.#written, this.#end));
+    return new TextDecoder().decode(this.#lines.subarray(0, this.#end));
   }
 
   #endTurn(): void {
@@ -145,62 +143,34 @@ export class AccessLog {
     this.#turn = undefined;
   }
 
-  /** Writes what is queued, goes on after short writes, and keeps the rest if the disk fails. */
+  /** Writes what is queued and goes on after short writes. What the disk does not take stays queued, in whole lines. */
   #write(): void {
-    const lineStart = this.#lineStart();
+    if (this.#end === 0) return;
+    const { full } = this;
+    let written = 0;
+    let failure: { cause: unknown } | undefined;
     try {
-      while (this.#written < this.#end) {
-        const bytes = this.#file.writeSync(this.#buffer.subarray(this.#written, this.#end));
+      while (written < this.#end) {
+        const bytes = this.#file.writeSync(this.#lines.subarray(written, this.#end));
         if (bytes === 0) throw new Error("nothing was written");
-        this.#written += bytes;
+        written += bytes;
       }
     } catch (cause) {
-      this.#onFailure(cause);
-      return;
+      failure = { cause };
+      const torn = written - (written === 0 ? 0 : this.#lines.lastIndexOf(NEWLINE, written - 1) + 1);
+      if (torn > 0) this.#cut(torn);
+      written -= torn;
     }
-    const caughtUp = this.#retry === undefined ? 0 : this.#countLines(lineStart);
-    this.#written = this.#end = 0;
-    if (this.#retry !== undefined) this.#onRecovery(caughtUp);
+    if (this.#outage !== undefined) this.#outage.caughtUp += this.#countLines(written);
+    this.#lines.copyWithin(0, written, this.#end);
+    this.#end -= written;
+    if (failure !== undefined) this.#onFailure(failure.cause);
+    else if (this.#outage !== undefined) this.#onRecovery(this.#outage);
+    if (full && !this.full) this.onRoom();
   }
 
-  #onFailure(cause: unknown): void {
-    if (this.#retry !== undefined) return;
-    this.#retry = this.#options.clock.every(RETRY_INTERVAL, () => this.#write());
-    this.#options.diagnostics.error(
-      "cannot write the access log, lines are queued and tried again every second: {cause}",
-      {
-        cause: messageOf(cause),
-      },
-    );
-  }
-
-  #onRecovery(lines: number): void {
-    this.#retry?.[Symbol.dispose]();
-    this.#retry = undefined;
-    this.#buffer = new Uint8Array(BUFFER_SIZE); // what the outage needed is not kept
-    this.#options.diagnostics.warn("the access log can be written again, {lines} queued lines were caught up", {
-      lines,
-    });
-    this.#options.onRoom?.();
-  }
-
-  /** Where the first line begins that is not in the file whole. */
-  #lineStart(): number {
-    return this.#written === 0 ? 0 : this.#buffer.lastIndexOf(NEWLINE, this.#written - 1) + 1;
-  }
-
-  #countLines(from: number): number {
-    let lines = 0;
-    for (let at = from; at < this.#end; at = this.#buffer.indexOf(NEWLINE, at) + 1) lines++;
-    return lines;
-  }
-
-  /** Takes the part of a line that a full disk has let through back out of the file, to be written whole elsewhere. */
-  #cutTornLine(): void {
-    const lineStart = this.#lineStart();
-    const torn = this.#written - lineStart;
-    if (torn === 0) return;
-    this.#written = lineStart;
+  /** Takes the part of a line that the disk has taken back out of the file. */
+  #cut(torn: number): void {
     try {
       this.#file.truncateSync(this.#file.seekSync(0, Deno.SeekMode.End) - torn);
     } catch {
@@ -208,13 +178,34 @@ export class AccessLog {
     }
   }
 
-  /** Makes room for a line: moves what is queued to the front if that gives half of the buffer, else doubles it. */
-  #makeRoom(): void {
-    const start = this.#lineStart();
-    const queued = this.#buffer.subarray(start, this.#end);
-    if (queued.length > this.#buffer.length / 2) this.#buffer = new Uint8Array(2 * this.#buffer.length);
-    this.#buffer.set(queued);
-    this.#written -= start;
-    this.#end -= start;
+  #onFailure(cause: unknown): void {
+    if (this.#outage !== undefined) return;
+    this.#outage = { retry: this.#options.clock.every(RETRY_INTERVAL, () => this.#write()), caughtUp: 0 };
+    this.#options.diagnostics.error(
+      "cannot write the access log, lines are queued and tried again every second: {cause}",
+      { cause: messageOf(cause) },
+    );
+  }
+
+  #onRecovery({ retry, caughtUp }: { retry: Disposable; caughtUp: number }): void {
+    retry[Symbol.dispose]();
+    this.#outage = undefined;
+    this.#lines = new Uint8Array(BUFFER_SIZE); // what the outage needed is not kept
+    this.#options.diagnostics.warn("the access log can be written again, {lines} queued lines were caught up", {
+      lines: caughtUp,
+    });
+  }
+
+  /** How many lines end in so many bytes of the queue. */
+  #countLines(bytes: number): number {
+    let lines = 0;
+    for (let at = 0; at < bytes; at = this.#lines.indexOf(NEWLINE, at) + 1) lines++;
+    return lines;
+  }
+
+  #double(): void {
+    const lines = this.#lines;
+    this.#lines = new Uint8Array(2 * lines.length);
+    this.#lines.set(lines);
   }
 }

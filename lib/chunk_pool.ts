@@ -71,12 +71,11 @@ export class ChunkPool {
   lend(index: number): Chunk | undefined {
     const shelf = this.#shelves[index] ?? this.#largest;
     if (shelf !== this.#first && this.lent + shelf.size > this.limit) return undefined;
-    this.lent += shelf.size;
     const kept = shelf.chunks.pop();
-    if (shelf === this.#first) return kept ?? this.#cutSlab();
-    if (kept === undefined) return new Uint8Array(shelf.size);
-    this.#keptBytes -= shelf.size;
-    return kept;
+    const chunk = kept ?? (shelf === this.#first ? this.#cutSlab() : new Uint8Array(shelf.size));
+    if (kept !== undefined && shelf !== this.#first) this.#keptBytes -= shelf.size;
+    this.lent += shelf.size; // only now: an allocation may throw
+    return chunk;
   }
 
   /**

@@ -7,6 +7,7 @@
 import type { AccessLog } from "./access_log.ts";
 import type { ChunkPool } from "./chunk_pool.ts";
 import { messageOf } from "./diagnostics.ts";
+import { isGone } from "./gone.ts";
 import { addressOf } from "./listen.ts";
 import { BuffersFull, Message, MessageTooLarge, readAll } from "./read_all.ts";
 
@@ -140,11 +141,4 @@ function whyLetGo(error: unknown): LetGo {
   if (error instanceof MessageTooLarge) return { reason: "message", detail: error.message };
   if (error instanceof BuffersFull) return { reason: "buffers", detail: error.message };
   return { reason: isGone(error) ? "reset" : "failed", detail: messageOf(error) };
-}
-
-/** Whether an error says that the client is gone. */
-export function isGone(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe ||
-    error instanceof Deno.errors.ConnectionAborted || error instanceof Deno.errors.NotConnected ||
-    error instanceof Deno.errors.TimedOut;
 }

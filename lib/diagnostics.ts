@@ -30,8 +30,8 @@ export interface DiagnosticsOptions {
   format: LogFormat;
   /** Whether text has colours. */
   colors: boolean;
-  /** Takes a line, its newline included, and its level. It may throw: a line that cannot be reported is lost, and nothing else. */
-  write: (line: string, level: LogLevel) => void;
+  /** Takes a line, its newline included. It may throw: a line that cannot be reported is lost, and nothing else. */
+  write: (line: string) => void;
 }
 
 /** The priorities of sd-daemon(3). */
@@ -47,7 +47,7 @@ export function setUpDiagnostics(options: DiagnosticsOptions): { diagnostics: Di
   const format = formatter(options);
   const sinks = ["stderr"];
   configureSync({
-    sinks: { stderr: (record) => options.write(format(record), record.level) },
+    sinks: { stderr: (record) => options.write(format(record)) },
     loggers: [
       { category: ["echo-server"], lowestLevel: options.level, sinks },
       { category: ["echo-server", "status"], lowestLevel: "info", sinks, parentSinks: "override" },
@@ -59,7 +59,10 @@ export function setUpDiagnostics(options: DiagnosticsOptions): { diagnostics: Di
 }
 
 function formatter({ format, colors }: DiagnosticsOptions): TextFormatter {
-  if (format === "json") return getJsonLinesFormatter();
+  if (format === "json") {
+    const json = getJsonLinesFormatter();
+    return (record) => json({ ...record, message: [record.message.join("")] }); // without quotes around each value
+  }
   if (format === "journal") {
     // The journal has the time. sd-daemon(3): it takes the number for the line's priority.
     return getTextFormatter({

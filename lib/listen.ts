@@ -4,8 +4,7 @@
  * @module
  */
 
-import { CannotStart } from "./cannot_start.ts";
-import { messageOf } from "./diagnostics.ts";
+import { CannotStart, explain } from "./cannot_start.ts";
 
 /**
  * Clients that may wait to be accepted. Linux cuts it to `net.core.somaxconn`, 4096 by default (listen(2)); Deno's own
@@ -41,7 +40,15 @@ export function listen(hostname: string, port: number, options: ListenOptions = 
   try {
     return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
   } catch (cause) {
-    const why = explain(cause, hostname, port, reusePort);
+    const { AddrInUse, AddrNotAvailable, NotCapable, PermissionDenied } = Deno.errors;
+    const by = reusePort ? " by a server without --reuse-port, or of another user" : "";
+    const shown = os === "linux" ? ` ("ss -ltnp sport = :${port}" shows it)` : "";
+    const why = explain(cause, [
+      [NotCapable, `the permission is missing, run again with --allow-net=${addressOf(hostname, port)}`],
+      [AddrInUse, `the port is taken${by}; end what listens there${shown} or choose another with --port`],
+      [AddrNotAvailable, "no interface of this machine has that address; choose another with --hostname"],
+      [PermissionDenied, "the system does not let this user have that port; choose one from 1024 up with --port"],
+    ], "choose another address with --hostname or --port");
     throw new CannotStart(`cannot listen on ${addressOf(hostname, port)}: ${why}`, { cause });
   }
 }
@@ -55,21 +62,4 @@ export function listen(hostname: string, port: number, options: ListenOptions = 
  */
 export function addressOf(hostname: string, port: number): string {
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-}
-
-function explain(cause: unknown, hostname: string, port: number, reusePort: boolean): string {
-  if (cause instanceof Deno.errors.NotCapable) {
-    return `the permission is missing, run again with --allow-net=${addressOf(hostname, port)}`;
-  }
-  if (cause instanceof Deno.errors.AddrInUse) {
-    const by = reusePort ? " by a server without --reuse-port, or of another user" : "";
-    return `the port is taken${by}; end what listens there ("ss -ltnp sport = :${port}" shows it) or choose another with --port`;
-  }
-  if (cause instanceof Deno.errors.AddrNotAvailable) {
-    return "no interface of this machine has that address; choose another with --hostname";
-  }
-  if (cause instanceof Deno.errors.PermissionDenied) {
-    return "the system does not let this user have that port; choose one from 1024 up with --port";
-  }
-  return `${messageOf(cause)}; choose another address with --hostname or --port`;
 }

@@ -4,32 +4,35 @@
  * @module
  */
 
-import { CannotStart } from "./cannot_start.ts";
-import { messageOf } from "./diagnostics.ts";
+import { CannotStart, explain } from "./cannot_start.ts";
+
+/** The system that this is. */
+type Os = typeof Deno.build.os;
 
 /**
  * Opens a file to append to. A missing file is created, and so is a missing folder.
  *
  * @param path Where the file is.
+ * @param os The system that this is.
  * @returns The file.
  * @throws {CannotStart} If it cannot be opened.
  */
-export function openLogFile(path: string): Deno.FsFile {
+export function openLogFile(path: string, os: Os = Deno.build.os): Deno.FsFile {
   try {
     return append(path);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw cannotOpen(path, cause);
+    if (!(cause instanceof Deno.errors.NotFound)) throw cannotOpen(path, cause, os);
   }
-  const folder = folderOf(path);
+  const folder = folderOf(path, os);
   try {
     Deno.mkdirSync(folder, { recursive: true });
   } catch (cause) {
-    throw cannotCreate(folder, path, cause);
+    throw cannotCreate(folder, path, cause, os);
   }
   try {
     return append(path);
   } catch (cause) {
-    throw cannotOpen(path, cause);
+    throw cannotOpen(path, cause, os);
   }
 }
 
@@ -37,44 +40,50 @@ function append(path: string): Deno.FsFile {
   return Deno.openSync(path, { append: true, create: true });
 }
 
-function folderOf(path: string): string {
-  const slash = path.lastIndexOf("/");
-  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
+function folderOf(path: string, os: Os): string {
+  const slash = Math.max(path.lastIndexOf("/"), os === "windows" ? path.lastIndexOf("\\") : -1);
+  const folder = path.slice(0, Math.max(slash, 0));
+  if (slash < 0) return ".";
+  return folder === "" || folder.endsWith(":") ? path.slice(0, slash + 1) : folder; // of a root, the slash is its name
 }
 
-function cannotCreate(folder: string, path: string, cause: unknown): CannotStart {
-  let why = `${messageOf(cause)}; choose another with --access-log`;
-  if (cause instanceof Deno.errors.NotCapable) {
-    why = `the permission is missing, run again with --allow-write=${folder}`;
-  } else if (cause instanceof Deno.errors.PermissionDenied) {
-    why = `the system does not allow it; create it with: sudo install -d -o "$(id -un)" ${folder}`;
-  } else if (cause instanceof Deno.errors.AlreadyExists || cause instanceof Deno.errors.NotADirectory) {
-    why = "a file is in its place; move that away or choose another folder with --access-log";
-  }
+const CHOOSE = "choose another with --access-log";
+
+function permissionHint(folder: string): string {
+  // Deno takes a comma for the end of a path, and has no way to write one.
+  if (folder.includes(",")) return `Deno cannot be given a folder with a comma; ${CHOOSE}`;
+  return `the permission is missing, run again with --allow-write=${folder}`;
+}
+
+function cannotCreate(folder: string, path: string, cause: unknown, os: Os): CannotStart {
+  const { AlreadyExists, NotADirectory, NotCapable, PermissionDenied } = Deno.errors;
+  const inPlace = `a file is in its place; move that away or ${CHOOSE}`;
+  const create = os === "windows" ? CHOOSE : `create it with: sudo install -d -o "$(id -un)" ${folder}`;
+  const why = explain(cause, [
+    [NotCapable, permissionHint(folder)],
+    [PermissionDenied, `the system does not allow it; ${create}`],
+    [AlreadyExists, inPlace],
+    [NotADirectory, inPlace],
+  ], CHOOSE);
   return new CannotStart(`cannot create the folder ${folder} for the access log ${path}: ${why}`, { cause });
 }
 
-function cannotOpen(path: string, cause: unknown): CannotStart {
-  const folder = folderOf(path);
-  let why = `${messageOf(cause)}; choose another with --access-log`;
-  if (cause instanceof Deno.errors.NotCapable && cause.message.includes("--allow-all")) {
-    why = "Deno lets only a script with every permission write to such a file; name a regular one with --access-log";
-  } else if (cause instanceof Deno.errors.NotCapable) {
-    why = `the permission is missing, run again with --allow-write=${folder}`;
-  } else if (cause instanceof Deno.errors.PermissionDenied) {
-    why = `the system does not let this user write it; allow it with: sudo chown -R "$(id -un)" ${folder}`;
-  } else if (cause instanceof Deno.errors.IsADirectory) {
-    why = "it is a directory; name a file with --access-log";
-  } else if (cause instanceof Deno.errors.NotFound) {
-    why = "it is a broken link; mend or remove it, or name another file with --access-log";
-  } else if (cause instanceof Deno.errors.NotADirectory) {
-    why = "a file stands where one of its folders should be; name another with --access-log";
-  } else if (code(cause) === "EROFS") {
-    why = "its file system is read-only; mount it for writing or name another file with --access-log";
-  }
+function cannotOpen(path: string, cause: unknown, os: Os): CannotStart {
+  const { IsADirectory, NotADirectory, NotCapable, NotFound, PermissionDenied } = Deno.errors;
+  const folder = folderOf(path, os);
+  const allow = os === "windows" ? CHOOSE : `allow it with: sudo chown -R "$(id -un)" ${folder}`;
+  const special = cause instanceof NotCapable && cause.message.includes("--allow-all");
+  const readOnly = cause instanceof Error && "code" in cause && cause.code === "EROFS";
+  const why = special
+    ? `Deno lets only a script with every permission write to such a file; ${CHOOSE}`
+    : readOnly
+    ? `its file system is read-only; mount it for writing or ${CHOOSE}`
+    : explain(cause, [
+      [NotCapable, permissionHint(folder)],
+      [PermissionDenied, `the system does not let this user write it; ${allow}`],
+      [IsADirectory, `it is a directory; ${CHOOSE}`],
+      [NotFound, `it is a broken link; mend or remove it, or ${CHOOSE}`],
+      [NotADirectory, `a file stands where one of its folders should be; ${CHOOSE}`],
+    ], CHOOSE);
   return new CannotStart(`cannot open the access log ${path}: ${why}`, { cause });
-}
-
-function code(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

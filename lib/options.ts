@@ -29,6 +29,8 @@ export interface Options extends Limits {
   logFormat: LogFormat;
 }
 
+const GIB = 1024 ** 3;
+
 /** What is done when the command line says nothing. */
 export const DEFAULTS: Readonly<Options> = {
   hostname: "0.0.0.0",
@@ -36,12 +38,89 @@ export const DEFAULTS: Readonly<Options> = {
   reusePort: false,
   accessLog: "/var/log/echo-server/access.log",
   maxClients: 10_000,
-  maxMessage: 1_073_741_824,
-  maxBuffered: 2_147_483_648,
+  maxMessage: 1 * GIB,
+  maxBuffered: 2 * GIB,
   idleTimeout: 60,
   drainTimeout: 10,
   logLevel: "info",
   logFormat: "text",
+};
+
+/** Thrown when the command line is wrong. The message is one line that names what is wrong and what would be right. */
+export class WrongUsage extends Error {
+  /** Tells it from other errors. */
+  override readonly name = "WrongUsage";
+  /** How reports are to look, as far as is known. */
+  logFormat: LogFormat = "text";
+}
+
+/** How a value is read: what is right, and the value, or nothing if it is wrong. */
+type Kind<T> = [right: string, read: (text: string) => T | undefined];
+
+const text = (right: string): Kind<string> => [right, (text) => text || undefined];
+
+const count = (min: number, max: number): Kind<number> => [
+  `a whole number from ${min} ${max === Number.MAX_SAFE_INTEGER ? "up" : `to ${max}`}`,
+  (text) => /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined,
+];
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: GIB };
+
+const size: Kind<number> = ["a number of bytes such as 4096, 64K, 1M or 2G", (text) => {
+  const [, digits, unit = ""] = /^(\d+)([KMG]?)$/i.exec(text) ?? [];
+  const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? NaN);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}];
+
+const MAX_SECONDS = 2_147_483; // a timer counts milliseconds in 31 bits
+
+const seconds: Kind<number> = [
+  `seconds from 0 to ${MAX_SECONDS}, such as 60 or 0.5`,
+  (text) => /^\d+(\.\d+)?$/.test(text) && Number(text) <= MAX_SECONDS ? Number(text) : undefined,
+];
+
+const oneOf = <T extends string>(all: readonly T[]): Kind<T> => [
+  `one of ${all.join(", ")}`,
+  (text) => all.find((one) => one === text),
+];
+
+/** A flag. */
+interface Flag {
+  /** How it stands in the help, after its name. */
+  usage: string;
+  /** What it is for, and what holds without it. */
+  help: string;
+  /** Puts what was given into the options. None for a flag that takes no value. */
+  set?: (options: Options, rawName: string, text: string) => void;
+}
+
+function flag<K extends keyof Options>(sets: K, takes: string, help: string, [right, read]: Kind<Options[K]>): Flag {
+  const value = DEFAULTS[sets];
+  return {
+    usage: `=${takes}`,
+    help: `${help} (${typeof value === "number" && value >= GIB ? `${value / GIB}G` : value})`,
+    set(options, rawName, text) {
+      const value = read(text);
+      if (value !== undefined) options[sets] = value;
+      else throw new WrongUsage(`${rawName} takes ${right}, ${text === "" ? "but none is given" : `not "${text}"`}`);
+    },
+  };
+}
+
+const FLAGS: Readonly<Record<string, Flag>> = {
+  "hostname": flag("hostname", "ADDRESS", "listen on this address", text("an address")),
+  "port": flag("port", "N", "listen on this port", count(0, 65_535)),
+  "access-log": flag("accessLog", "PATH", "append a line for each client served", text("a path")),
+  "max-clients": flag("maxClients", "N", "clients served at a time, more wait", count(1, Number.MAX_SAFE_INTEGER)),
+  "max-message": flag("maxMessage", "SIZE", "largest message; a client that sends more is let go", size),
+  "max-buffered": flag("maxBuffered", "SIZE", "memory for all messages; a client that needs more is let go", size),
+  "idle-timeout": flag("idleTimeout", "SEC", "let a client go after so long without a byte, 0: never", seconds),
+  "drain-timeout": flag("drainTimeout", "SEC", "on SIGTERM, let clients finish for so long", seconds),
+  "log-level": flag("logLevel", "LEVEL", `least severe report: ${LOG_LEVELS.join(", ")}`, oneOf(LOG_LEVELS)),
+  "log-format": flag("logFormat", "FORMAT", `how reports look: ${LOG_FORMATS.join(", ")}`, oneOf(LOG_FORMATS)),
+  "reuse-port": { usage: "", help: "share the port with other servers that have this flag; Linux only" },
+  "help": { usage: "", help: "print this" },
+  "version": { usage: "", help: "print the version" },
 };
 
 /** The text that `--help` prints. */
@@ -51,49 +130,12 @@ sends exactly those bytes back, logs one line and closes.
 
 Usage: deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts [flags]
 
-  --hostname=ADDRESS    listen on this address (0.0.0.0)
-  --port=N              listen on this port (4000)
-  --access-log=PATH     append a line for each client served (/var/log/echo-server/access.log)
-  --max-clients=N       clients served at a time, more wait (10000)
-  --max-message=SIZE    largest message; a client that sends more is let go (1G)
-  --max-buffered=SIZE   memory for all messages; a client that needs more is let go (2G)
-  --idle-timeout=SEC    let a client go after so long without a byte, 0: never (60)
-  --drain-timeout=SEC   on SIGTERM, let clients finish for so long (10)
-  --log-level=LEVEL     least severe report on stderr: debug, info, warning, error (info)
-  --log-format=FORMAT   text, json or journal, for systemd (text)
-  --reuse-port          share the port with other servers that have this flag; Linux only
-  --help                print this
-  --version             print the version
+${Object.entries(FLAGS).map(([name, { usage, help }]) => `  --${name}${usage}`.padEnd(24) + help).join("\n")}
 
 SIZE is in bytes and takes K, M, G (powers of 1024). SEC may be a fraction.
-Signals: TERM and INT drain and end, twice at once. HUP reopens the access log.
-USR2 reports a line of figures, and so does USR1.
+Signals: TERM and INT drain and end; again after a second, they let go of everybody.
+HUP reopens the access log, or drains if the terminal is gone. USR2 reports a line of figures.
 `;
-
-/** Thrown when the command line is wrong. The message is one line that names what is wrong and what would be right. */
-export class WrongUsage extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "WrongUsage";
-}
-
-type Check = (flag: string, value: string) => Partial<Options>;
-
-/** How each flag that takes a value is read. */
-const FLAGS: Record<string, Check> = {
-  "hostname": (flag, value) => ({ hostname: text(flag, value, "an address") }),
-  "port": (flag, value) => ({ port: count(flag, value, 0, 65_535) }),
-  "access-log": (flag, value) => ({ accessLog: text(flag, value, "a path") }),
-  "max-clients": (flag, value) => ({ maxClients: count(flag, value, 1, Number.MAX_SAFE_INTEGER) }),
-  "max-message": (flag, value) => ({ maxMessage: size(flag, value) }),
-  "max-buffered": (flag, value) => ({ maxBuffered: size(flag, value) }),
-  "idle-timeout": (flag, value) => ({ idleTimeout: seconds(flag, value) }),
-  "drain-timeout": (flag, value) => ({ drainTimeout: seconds(flag, value) }),
-  "log-level": (flag, value) => ({ logLevel: oneOf(flag, value, LOG_LEVELS) }),
-  "log-format": (flag, value) => ({ logFormat: oneOf(flag, value, LOG_FORMATS) }),
-};
-
-/** The flags that take no value. */
-const SWITCHES = ["reuse-port", "help", "version"];
 
 /**
  * Reads the command line.
@@ -116,70 +158,30 @@ export async function parseOptions(args: string[]): Promise<Options | "help" | "
   if (args.length === 0) return options;
   // Loaded only here: the parser would cost the plain start a quarter of its time.
   const { parseArgs } = await import("node:util");
-  const flags = Object.keys(FLAGS).map((name) => [name, { type: "string" }] as const);
-  const switches = SWITCHES.map((name) => [name, { type: "boolean" }] as const);
-  const { tokens } = parseArgs({
-    args,
-    options: Object.fromEntries([...flags, ...switches]),
-    strict: false,
-    tokens: true,
-  });
-  for (const token of tokens) {
-    if (token.kind === "positional") throw new WrongUsage(`unexpected argument "${token.value}": only flags are taken`);
-    if (token.kind === "option-terminator") continue;
-    const { name, rawName, value } = token;
-    if (SWITCHES.includes(name) && value !== undefined) {
-      throw new WrongUsage(`${rawName} takes no value, not "${value}"`);
+  const types = Object.entries(FLAGS).map(([name, { set }]) => [name, { type: set ? "string" : "boolean" }] as const);
+  const { tokens } = parseArgs({ args, options: Object.fromEntries(types), strict: false, tokens: true });
+  try {
+    for (const token of tokens) {
+      if (token.kind === "option-terminator") continue;
+      if (token.kind === "positional") {
+        throw new WrongUsage(`unexpected argument "${token.value}": only flags are taken`);
+      }
+      const { name, rawName, value = "", inlineValue = false } = token;
+      if (!Object.hasOwn(FLAGS, name)) {
+        throw new WrongUsage(
+          `unknown flag ${rawName}: there are ${Object.keys(FLAGS).map((one) => `--${one}`).join(", ")}`,
+        );
+      }
+      const set = FLAGS[name]?.set;
+      if (set === undefined && inlineValue) throw new WrongUsage(`${rawName} takes no value, not "${value}"`);
+      if (name === "help" || name === "version") return name;
+      if (name === "reuse-port") options.reusePort = true;
+      // A flag that follows is no value, unless it is joined to this one by "=".
+      set?.(options, rawName, value.startsWith("--") && !inlineValue ? "" : value);
     }
-    if (name === "help" || name === "version") return name;
-    if (name === "reuse-port") {
-      options.reusePort = true;
-      continue;
-    }
-    const check = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
-    if (check === undefined) {
-      const known = [...Object.keys(FLAGS), ...SWITCHES].map((flag) => `--${flag}`).join(", ");
-      throw new WrongUsage(`unknown flag ${rawName}: there are ${known}`);
-    }
-    Object.assign(options, check(rawName, value ?? ""));
+  } catch (error) {
+    if (error instanceof WrongUsage) error.logFormat = options.logFormat;
+    throw error;
   }
   return options;
-}
-
-function wrong(flag: string, value: string, right: string): WrongUsage {
-  return new WrongUsage(`${flag} takes ${right}, ${value === "" ? "but none is given" : `not "${value}"`}`);
-}
-
-function text(flag: string, value: string, what: string): string {
-  if (value === "") throw wrong(flag, value, what);
-  return value;
-}
-
-function count(flag: string, value: string, min: number, max: number): number {
-  const number = Number(value);
-  if (/^\d+$/.test(value) && number >= min && number <= max) return number;
-  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`;
-  throw wrong(flag, value, `a whole number ${range}`);
-}
-
-const UNITS: Record<string, number> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
-
-function size(flag: string, value: string): number {
-  const [, digits = "", unit = ""] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
-  const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? NaN);
-  if (digits !== "" && Number.isSafeInteger(bytes)) return bytes;
-  throw wrong(flag, value, "a number of bytes such as 4096, 64K, 1M or 2G");
-}
-
-function seconds(flag: string, value: string): number {
-  const number = Number(value);
-  // A timer counts milliseconds in 31 bits.
-  if (/^\d+(\.\d+)?$/.test(value) && number <= 2_147_483) return number;
-  throw wrong(flag, value, "seconds from 0 to 2147483, such as 60 or 0.5");
-}
-
-function oneOf<T extends string>(flag: string, value: string, all: readonly T[]): T {
-  const found = all.find((one) => one === value);
-  if (found === undefined) throw wrong(flag, value, `one of ${all.join(", ")}`);
-  return found;
 }

@@ -1,15 +1,15 @@
 /**
- * Accepts clients, holds the limits, drains.
+ * Serves clients, holds the limits, drains.
  *
  * @module
  */
 
+import { Acceptor } from "./accept.ts";
 import type { AccessLog } from "./access_log.ts";
 import { ChunkPool } from "./chunk_pool.ts";
-import { Client, isGone, type LetGo, type Reason } from "./client.ts";
+import { Client, type LetGo, type Reason } from "./client.ts";
 import type { Clock } from "./clock.ts";
-import { type Diagnostics, messageOf } from "./diagnostics.ts";
-import { BACKLOG } from "./listen.ts";
+import type { Diagnostics } from "./diagnostics.ts";
 
 /** What the server keeps to, so that no client can take it from the others. */
 export interface Limits {
@@ -37,6 +37,8 @@ export interface ServerOptions {
   clock: Clock;
   /** What it keeps to. */
   limits: Limits;
+  /** Clients after which it drains by itself. Default: 4,294,000,000. */
+  maxAccepts?: number;
 }
 
 /** Figures of a running server. */
@@ -59,38 +61,32 @@ export interface Status {
   queuedLines: number;
 }
 
-/** Milliseconds to wait before the next accept when the system is out of something, such as descriptors. */
-const SHORTAGE_PAUSE = 100;
-
-/** Milliseconds without a shortage after which the next one is news. */
-const SHORTAGE_NEWS = 60_000;
-
-/** Milliseconds without a client after which a draining server takes the kernel's queue to be empty. */
-const QUEUE_EMPTY_AFTER = 10;
-
 /** Ticks in which an idle timeout passes: a client is let go at most a quarter of the timeout late. */
 const TICKS = 4;
+
+/** Milliseconds in which a second wish to stop is the first: `deno task` passes on the Ctrl-C that the terminal sends too. */
+const SAME_WISH = 1000;
+
+/** Deno numbers connections and files with 32 bits and panics when it has gone round. The rest is for those who still wait. */
+const MAX_ACCEPTS = 4_294_000_000;
 
 /** A server over one listener and one log. */
 export class Server {
   readonly #options: ServerOptions;
+  readonly #maxAccepts: number;
   readonly #pool: ChunkPool;
+  readonly #acceptor: Acceptor;
   readonly #started: number;
   // Not a Set: the tables that a Set outgrows keep dead clients alive until the next major collection (8 % of the CPU).
   readonly #clients: Client[] = [];
+  readonly #empty: PromiseWithResolvers<void> = Promise.withResolvers(); // nobody joins any more, and nobody is left
   readonly #timers = new DisposableStack(); // disposed of when serve() returns
 
   #accepted = 0;
   #served = 0;
   #bytes = 0;
-  #goneBeforeAccept = 0;
-  readonly #letGo: Record<Reason, number> = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0 };
-
-  #accepting = false; // whether accept() is pending
-  #closed = false; // whether the listener is closed
-  #lastAccept: number | undefined; // the number of the last client that a draining server accepts
-  #lastShortage = -Infinity;
-  #change: PromiseWithResolvers<void> | undefined; // what waits for changed()
+  readonly #unserved: Record<Reason, number> = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0 };
+  #stopped: number | undefined; // when it was first told to stop
 
   /**
    * Makes a server that accepts nobody yet.
@@ -98,9 +94,14 @@ export class Server {
    * @param options What it works with.
    */
   constructor(options: ServerOptions) {
+    const { listener, log, diagnostics, clock, limits } = options;
     this.#options = options;
-    this.#pool = new ChunkPool(options.limits.maxBuffered);
-    this.#started = options.clock.now();
+    this.#maxAccepts = options.maxAccepts ?? MAX_ACCEPTS;
+    this.#pool = new ChunkPool(limits.maxBuffered);
+    this.#started = clock.now();
+    const hasRoom = () => this.#clients.length < limits.maxClients && !log.full;
+    this.#acceptor = new Acceptor({ listener, hasRoom, diagnostics, clock });
+    log.onRoom = () => this.#acceptor.changed();
   }
 
   /** Figures at this moment. */
@@ -109,18 +110,23 @@ export class Server {
       uptime: Math.round(this.#options.clock.now() - this.#started) / 1000,
       active: this.#clients.length,
       served: this.#served,
-      letGo: { ...this.#letGo },
-      goneBeforeAccept: this.#goneBeforeAccept,
+      letGo: { ...this.#unserved },
+      goneBeforeAccept: this.#acceptor.goneBeforeAccept,
       bytes: this.#bytes,
       buffered: this.#pool.lent,
       queuedLines: this.#options.log.queuedLines,
     };
   }
 
+  /** Whether it has accepted as many clients as one process can, and so drains by itself. */
+  get wornOut(): boolean {
+    return this.#accepted >= this.#maxAccepts;
+  }
+
   /**
-   * Serves until it is drained.
+   * Serves until it is stopped or worn out.
    *
-   * @returns Resolves when the listener is closed and no client is left. Never rejects.
+   * @returns Resolves when nobody joins any more and no client is left. Never rejects.
    */
   async serve(): Promise<void> {
     using timers = this.#timers;
@@ -128,30 +134,28 @@ export class Server {
     if (limits.idleTimeout > 0) {
       timers.use(clock.every(limits.idleTimeout * 1000 / TICKS, () => this.#letGoIdle()));
     }
-    await this.#acceptAll();
-    while (this.#clients.length > 0) await this.#nextChange();
+    for await (const conn of this.#acceptor) this.#take(conn);
+    if (this.#clients.length > 0) await this.#empty.promise;
   }
 
   /**
-   * Stops accepting and lets the clients in hand finish; {@linkcode Server.serve} resolves when they have.
+   * Stops: the first time by draining, so that {@linkcode Server.serve} resolves when the clients in hand have finished,
+   * those in the kernel's queue too, or at the drain timeout. The second time by letting go of everybody at once; but
+   * within a second it is taken for the first.
    *
-   * Clients in the kernel's queue count as in hand: closing a listener resets them, so they are accepted first.
+   * @returns Whether it was the second time.
    */
-  drain(): void {
-    if (this.#lastAccept !== undefined || this.#timers.disposed) return;
-    const { clock, limits } = this.#options;
-    this.#lastAccept = this.#accepted + BACKLOG + 1; // the queue holds one more than it was made for
-    let accepted = this.#accepted;
-    this.#timers.use(clock.every(QUEUE_EMPTY_AFTER, () => {
-      if (this.#accepting && this.#accepted === accepted) this.#closeListener();
-      accepted = this.#accepted;
-    }));
-    this.#timers.use(clock.after(limits.drainTimeout * 1000, () => {
-      this.#closeListener();
-      for (const client of this.#clients) {
-        client.letGo("drain", `not finished ${limits.drainTimeout} s after the server was told to stop`);
-      }
-    }));
+  stop(): boolean {
+    const { clock, diagnostics, limits } = this.#options;
+    if (this.#stopped === undefined) {
+      this.#stopped = clock.now();
+      diagnostics.info("stopping: clients in hand have {seconds} s to finish", { seconds: limits.drainTimeout });
+      this.#drain();
+    } else if (clock.now() - this.#stopped >= SAME_WISH) {
+      this.#letGoAll("not finished when the server was told to stop a second time");
+      return true;
+    }
+    return false;
   }
 
   /**
@@ -170,44 +174,36 @@ export class Server {
     );
   }
 
-  /** Tells the server that it may have room for a client again. */
-  changed(): void {
-    this.#change?.resolve();
-    this.#change = undefined;
-  }
-
-  #nextChange(): Promise<void> {
-    this.#change ??= Promise.withResolvers();
-    return this.#change.promise;
-  }
-
-  /** Accepts until the listener is closed. */
-  async #acceptAll(): Promise<void> {
-    const { listener, limits, log } = this.#options;
-    while (!this.#closed) {
-      if (this.#clients.length >= limits.maxClients || log.full) {
-        await this.#nextChange();
-        continue;
-      }
-      try {
-        this.#accepting = true;
-        const conn = await listener.accept();
-        this.#accepting = false;
-        this.#serveClient(new Client(++this.#accepted, conn, this.#pool));
-        if (this.#accepted === this.#lastAccept) this.#closeListener();
-      } catch (error) {
-        this.#accepting = false;
-        if (isClosed(error)) this.#closeListener();
-        else if (isGone(error)) this.#goneBeforeAccept++;
-        else await this.#waitOutShortage(error);
-      }
-    }
-  }
-
-  #serveClient(client: Client): void {
+  #take(conn: Deno.TcpConn): void {
     const { log, limits } = this.#options;
+    const client = new Client(++this.#accepted, conn, this.#pool);
     client.slot = this.#clients.push(client) - 1;
     client.serve(log, limits.maxMessage, this.#onEnd);
+    if (this.#accepted === this.#maxAccepts) this.#wearOut();
+  }
+
+  #wearOut(): void {
+    this.#options.diagnostics.error(
+      "stopping after {clients} clients, since Deno cannot number many more: start it anew",
+      {
+        clients: this.#accepted,
+      },
+    );
+    this.#drain();
+  }
+
+  #drain(): void {
+    if (this.#timers.disposed) return; // it has ended
+    const { clock, limits } = this.#options;
+    this.#acceptor.drain();
+    this.#timers.use(clock.after(limits.drainTimeout * 1000, () => {
+      this.#letGoAll(`not finished ${limits.drainTimeout} s after the server was told to stop`);
+    }));
+  }
+
+  #letGoAll(detail: string): void {
+    this.#acceptor.close();
+    for (const client of this.#clients) client.letGo("drain", detail);
   }
 
   /** Takes account of how a client ended. */
@@ -217,7 +213,7 @@ export class Server {
       this.#served++;
       this.#bytes += client.received;
     } else {
-      this.#letGo[letGo.reason]++;
+      this.#unserved[letGo.reason]++;
       this.#options.diagnostics.warn("client {client} ({address}) let go after {received} bytes: {reason}: {detail}", {
         client: client.number,
         address: client.address,
@@ -225,7 +221,8 @@ export class Server {
         ...letGo,
       });
     }
-    if (this.#change !== undefined) this.changed();
+    this.#acceptor.changed();
+    if (this.#clients.length === 0 && this.#acceptor.closed) this.#empty.resolve();
   };
 
   /** Fills the client's slot with the last client. */
@@ -242,25 +239,4 @@ export class Server {
       if (client.idleTicks() >= TICKS) client.letGo("idle", `no byte either way for ${idleTimeout} s`);
     }
   }
-
-  /** accept(2) is out of something: what waits is not lost, so report it once and give the system time. */
-  #waitOutShortage(error: unknown): Promise<void> {
-    const { clock, diagnostics } = this.#options;
-    if (clock.now() - this.#lastShortage > SHORTAGE_NEWS) {
-      diagnostics.error("cannot accept, clients wait until it works again: {cause}", { cause: messageOf(error) });
-    }
-    this.#lastShortage = clock.now();
-    return new Promise((resolve) => clock.after(SHORTAGE_PAUSE, resolve));
-  }
-
-  #closeListener(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#options.listener[Symbol.dispose](); // an accept() that is pending rejects
-    this.changed();
-  }
-}
-
-function isClosed(error: unknown): boolean {
-  return error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted;
 }

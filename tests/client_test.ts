@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { AccessLog } from "../lib/access_log.ts";
 import { ChunkPool } from "../lib/chunk_pool.ts";
-import { Client, isGone, type LetGo } from "../lib/client.ts";
+import { Client, type LetGo } from "../lib/client.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeConn } from "./fake_conn.ts";
 import { LogInMemory } from "./log_in_memory.ts";
@@ -236,14 +236,4 @@ Deno.test("Client.idleTicks() counts ticks without a byte, from either side, sin
   assertEquals(ticks(), [0, 1, 2]);
   conn.take(2);
   assertEquals(await served, undefined);
-});
-
-Deno.test("isGone() knows every error of a client that is gone, and no other", () => {
-  const { ConnectionReset, BrokenPipe, ConnectionAborted, NotConnected, TimedOut } = Deno.errors;
-  for (const Gone of [ConnectionReset, BrokenPipe, ConnectionAborted, NotConnected, TimedOut]) {
-    assert(isGone(new Gone("gone")), Gone.name);
-  }
-  const { BadResource, Interrupted, NotCapable } = Deno.errors;
-  for (const Other of [Error, BadResource, Interrupted, NotCapable]) assert(!isGone(new Other("other")), Other.name);
-  assert(!isGone("gone"));
 });

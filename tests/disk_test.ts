@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
+import { unless } from "./granted.ts";
 import { canRun, parseLines, Program, type StartOptions, until } from "./program.ts";
 import { pattern, roundTrip } from "./tcp.ts";
 import { canMount, Tmpfs } from "./tmpfs.ts";
@@ -66,12 +67,8 @@ function assertComplete(text: string, count: number): void {
 }
 
 for (const { make, name, missing } of disks) {
-  const options = { ignore: missing !== "" };
-  const because = missing === "" ? "" : ` (ignored: ${missing})`;
-
   Deno.test(
-    `main.ts serves on over ${name}, and every line is there when there is space${because}`,
-    options,
+    unless(missing, `main.ts serves on over ${name}, and every line is there when there is space`),
     async () => {
       using disk = make();
       await using program = await Program.start(disk.start);
@@ -102,7 +99,7 @@ for (const { make, name, missing } of disks) {
     },
   );
 
-  Deno.test(`main.ts keeps the lines in order over ${name}${because}`, options, async () => {
+  Deno.test(unless(missing, `main.ts keeps the lines in order over ${name}`), async () => {
     using disk = make();
     await using program = await Program.start(disk.start);
     disk.fill();
@@ -112,11 +109,26 @@ for (const { make, name, missing } of disks) {
     assertEquals(program.lines(), Array.from({ length: COUNT }, (_, i) => ({ client: i + 1, bytes: i + 1 })));
   });
 
+  Deno.test(
+    unless(missing, `main.ts reports the lines that ${name} does not take in JSON with --log-format=json`),
+    async () => {
+      using disk = make();
+      await using program = await Program.start({ ...disk.start, flags: ["--log-format=json"] });
+      disk.fill();
+      for (let i = 1; i <= COUNT; i++) await roundTrip(program.address, pattern(i));
+      program.kill("SIGTERM");
+      assertEquals(await program.exit(), 1);
+      const messages: string[] = program.stderr.map((report) => JSON.parse(report).message);
+      const left = messages.filter((message) => message.startsWith("[client "));
+      assert(messages.includes(`${left.length} lines could not be written to the access log and follow here`));
+      assertComplete(program.log() + left.map((line) => `${line}\n`).join(""), COUNT);
+    },
+  );
+
   for (const signals of [1, 2]) {
     const how = signals === 1 ? "SIGTERM" : "the second SIGTERM";
     Deno.test(
-      `main.ts prints the lines that ${name} does not take on ${how}, with status 1${because}`,
-      options,
+      unless(missing, `main.ts prints the lines that ${name} does not take on ${how}, with status 1`),
       async () => {
         using disk = make();
         await using program = await Program.start({ ...disk.start, flags: ["--drain-timeout=1000"] });
@@ -126,7 +138,11 @@ for (const { make, name, missing } of disks) {
         const { queued } = await program.statusWhen(({ active }) => active === signals - 1);
         program.kill("SIGTERM");
         await program.line(/stopping/);
-        if (signals === 2) program.kill("SIGTERM");
+        if (signals === 2) {
+          const stopped = performance.now();
+          await until(() => performance.now() - stopped > 1000); // sooner, it would be taken for the first
+          program.kill("SIGTERM");
+        }
         assertEquals(await program.exit(), 1);
 
         const said = program.stderr.findIndex((line) =>
@@ -142,7 +158,33 @@ for (const { make, name, missing } of disks) {
     );
   }
 
-  Deno.test(`main.ts goes on in a new log on SIGHUP while ${name} takes nothing${because}`, options, async () => {
+  Deno.test(
+    unless(missing, `main.ts leaves no part of a line over ${name}, also when it is killed or the file emptied`),
+    async () => {
+      using disk = make();
+      await using program = await Program.start(disk.start);
+      for (let i = 1; i <= COUNT; i++) {
+        await roundTrip(program.address, pattern(i));
+        if (i === 1) disk.fill(); // but for the rest of the page that the first line is in
+        assert(/(^|\n)$/.test(program.log()), "a line is torn");
+      }
+      await program.line(/cannot write the access log/);
+      const before = program.lines();
+      assertEquals(before, Array.from(before, (_, i) => ({ client: i + 1, bytes: i + 1 })));
+      Deno.truncateSync(program.accessLog); // an operator makes room
+      await until(() => program.log() !== "");
+      program.kill("SIGKILL");
+      await program.exit();
+      const numbers = program.lines().map(({ client }) => client);
+      assertEquals(numbers, Array.from(numbers, (_, i) => before.length + 1 + i));
+
+      await using next = await Program.start({ ...disk.start, accessLog: program.accessLog });
+      assertEquals(await roundTrip(next.address, pattern(7)), pattern(7));
+      assertEquals(next.lines().slice(0, numbers.length).map(({ client }) => client), numbers);
+    },
+  );
+
+  Deno.test(unless(missing, `main.ts goes on in a new log on SIGHUP while ${name} takes nothing`), async () => {
     using disk = make();
     await using program = await Program.start(disk.start);
     disk.fill();

@@ -8,11 +8,10 @@ import {
 } from "@std/assert";
 import { CannotStart } from "../lib/cannot_start.ts";
 import { addressOf, BACKLOG, listen, type ListenOptions } from "../lib/listen.ts";
-import { granted } from "./granted.ts";
+import { granted, unless } from "./granted.ts";
 import { roundTrip } from "./tcp.ts";
 
-/** Whether this test run may listen. */
-const net = granted({ name: "net" });
+const noNet = granted({ name: "net" }) ? "" : "permissions are missing";
 
 /** Listens where it cannot. Returns the message, having checked that it is one line and names the address. */
 function reason(
@@ -38,8 +37,7 @@ function instead(fn: (options: Deno.TcpListenOptions) => never): Disposable {
 }
 
 Deno.test({
-  name: "listen() listens on any free port when the port is 0",
-  ignore: !net,
+  ...unless(noNet, "listen() listens on any free port when the port is 0"),
   async fn() {
     using listener = listen("127.0.0.1", 0);
     assertEquals(listener.addr.hostname, "127.0.0.1");
@@ -61,8 +59,10 @@ Deno.test("listen() asks for a queue of BACKLOG clients", () => {
 });
 
 Deno.test({
-  name: "listen() shares the port only if all who listen there say so",
-  ignore: !net || Deno.build.os !== "linux",
+  ...unless(
+    noNet || (Deno.build.os === "linux" ? "" : "needs Linux"),
+    "listen() shares the port only if all who listen there say so",
+  ),
   fn() {
     using first = listen("127.0.0.1", 0, { reusePort: true });
     const { port } = first.addr;
@@ -90,16 +90,14 @@ for (const os of ["darwin", "windows", "freebsd"] as const) {
 }
 
 Deno.test({
-  name: "listen() needs Linux only to share a port",
-  ignore: !net,
+  ...unless(noNet, "listen() needs Linux only to share a port"),
   fn() {
     for (const os of ["darwin", "windows", "freebsd"] as const) listen("127.0.0.1", 0, { os }).close();
   },
 });
 
 Deno.test({
-  name: "listen() says that the port is taken, and how to find by what",
-  ignore: !net,
+  ...unless(noNet, "listen() says that the port is taken, and how to find by what"),
   fn() {
     using listener = listen("127.0.0.1", 0);
     const { port } = listener.addr;
@@ -109,8 +107,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "listen() says that no interface has the address",
-  ignore: !net,
+  ...unless(noNet, "listen() says that no interface has the address"),
   fn() {
     // Of a range that is kept for documentation (RFC 5737).
     assertStringIncludes(reason("192.0.2.1", 4000, Deno.errors.AddrNotAvailable), "no interface of this machine");
@@ -118,8 +115,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "listen() says what is wrong with a name that is no address",
-  ignore: !net,
+  ...unless(noNet, "listen() says what is wrong with a name that is no address"),
   fn: () => void assertStringIncludes(reason("no such host", 4000, Error), "no such host"),
 });
 

@@ -1,10 +1,9 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
 import { CannotStart } from "../lib/cannot_start.ts";
 import { openLogFile } from "../lib/log_file.ts";
-import { granted } from "./granted.ts";
+import { granted, unless } from "./granted.ts";
 
-/** Whether this test run may have real files. */
-const files = granted({ name: "read" }, { name: "write" });
+const noFiles = granted({ name: "read" }, { name: "write" }) ? "" : "permissions are missing";
 
 /** Runs a test in a temporary folder of its own. */
 async function inFolder(test: (folder: string) => void | Promise<void>): Promise<void> {
@@ -36,8 +35,7 @@ function failing(name: "openSync" | "mkdirSync", error: Error): Disposable {
 }
 
 Deno.test({
-  name: "openLogFile() creates a missing file, and appends to one that is there",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() creates a missing file, and appends to one that is there"),
   fn: () =>
     inFolder((folder) => {
       const path = `${folder}/access.log`;
@@ -50,8 +48,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openLogFile() appends at the end also when another program has written meanwhile",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() appends at the end also when another program has written meanwhile"),
   fn: () =>
     inFolder((folder) => {
       const path = `${folder}/access.log`;
@@ -63,8 +60,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openLogFile() creates missing folders",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() creates missing folders"),
   fn: () =>
     inFolder((folder) => {
       openLogFile(`${folder}/a/b/access.log`).close();
@@ -73,8 +69,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openLogFile() follows a link to a file",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() follows a link to a file"),
   fn: () =>
     inFolder((folder) => {
       Deno.writeTextFileSync(`${folder}/real.log`, "one\n");
@@ -86,20 +81,18 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openLogFile() says that the path is a directory",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() says that the path is a directory"),
   fn: () =>
     inFolder((folder) => {
       assertStringIncludes(
         reason(folder, Deno.errors.IsADirectory),
-        "it is a directory; name a file with --access-log",
+        "it is a directory; choose another with --access-log",
       );
     }),
 });
 
 Deno.test({
-  name: "openLogFile() says that the path is a broken link",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() says that the path is a broken link"),
   fn: () =>
     inFolder((folder) => {
       for (const target of ["missing.log", "missing/real.log"]) {
@@ -112,21 +105,19 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openLogFile() says that a file stands where a folder should be",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() says that a file stands where a folder should be"),
   fn: () =>
     inFolder((folder) => {
       Deno.writeTextFileSync(`${folder}/file`, "");
       for (const path of [`${folder}/file/access.log`, `${folder}/file/deeper/access.log`]) {
-        const why = "a file stands where one of its folders should be; name another with --access-log";
+        const why = "a file stands where one of its folders should be; choose another with --access-log";
         assertStringIncludes(reason(path, Deno.errors.NotADirectory), why);
       }
     }),
 });
 
 Deno.test({
-  name: "openLogFile() says that the folder is a broken link",
-  ignore: !files,
+  ...unless(noFiles, "openLogFile() says that the folder is a broken link"),
   fn: () =>
     inFolder((folder) => {
       Deno.symlinkSync(`${folder}/missing`, `${folder}/link`);
@@ -148,7 +139,7 @@ Deno.test({
 Deno.test("openLogFile() names no permission where none but all would do", () => {
   using _ = failing("openSync", new Deno.errors.NotCapable("Requires all access, run again with the --allow-all flag"));
   const message = reason("/dev/full", Deno.errors.NotCapable);
-  assertStringIncludes(message, "name a regular one with --access-log");
+  assertStringIncludes(message, "choose another with --access-log");
   assert(!message.includes("run again"), message);
 });
 
@@ -158,6 +149,34 @@ Deno.test("openLogFile() names the folder to allow, wherever the path is", () =>
     const { message } = assertThrows(() => openLogFile(path), CannotStart);
     assert(message.endsWith(`--allow-write=${folder}`), message);
   }
+});
+
+Deno.test("openLogFile() finds the folder behind either slash on Windows, and gives no command that Windows has not", () => {
+  const missing = new Deno.errors.NotCapable("Requires write access");
+  const denied = new Deno.errors.PermissionDenied("Access is denied. (os error 5)");
+  for (
+    const [path, folder] of [["C:\\log\\a.log", "C:\\log"], ["C:\\a.log", "C:\\"], ["C:/log/a.log", "C:/log"], [
+      "a.log",
+      ".",
+    ]]
+  ) {
+    if (path === undefined) continue;
+    using _ = failing("openSync", missing);
+    const { message } = assertThrows(() => openLogFile(path, "windows"), CannotStart);
+    assert(message.endsWith(`--allow-write=${folder}`), message);
+  }
+  using _open = failing("openSync", denied);
+  assert(!assertThrows(() => openLogFile("C:\\a.log", "windows"), CannotStart).message.includes("sudo"));
+  using _missing = failing("openSync", new Deno.errors.NotFound("cannot find the path (os error 3)"));
+  using _mkdir = failing("mkdirSync", denied);
+  assert(!assertThrows(() => openLogFile("C:\\a.log", "windows"), CannotStart).message.includes("sudo"));
+});
+
+Deno.test("openLogFile() gives no permission flag for a folder with a comma, which Deno would split", () => {
+  using _ = failing("openSync", new Deno.errors.NotCapable("Requires write access"));
+  const { message } = assertThrows(() => openLogFile("/var/log/a,b/access.log"), CannotStart);
+  assertStringIncludes(message, "a comma; choose another with --access-log");
+  assert(!message.includes("--allow-write"), message);
 });
 
 Deno.test("openLogFile() names the permission that is missing to create the folder", () => {

@@ -3,8 +3,9 @@ import { canRun, type Ended, parseLines, Program, runToEnd } from "./program.ts"
 import { canMount, Tmpfs } from "./tmpfs.ts";
 import { equal, pattern, readToEnd, roundTrip, writeAll } from "./tcp.ts";
 import { ordinary } from "./privileges.ts";
+import { unless } from "./granted.ts";
 
-const ignore = !canRun;
+const missing = canRun ? "" : "permissions are missing";
 const encode = (text: string) => new TextEncoder().encode(text);
 
 /** The program could not start: one line on stderr, nothing else. Returns the line. */
@@ -15,14 +16,14 @@ function theOneLine({ code, stdout, stderr }: Ended, status: number): string {
   return stderr.trimEnd();
 }
 
-Deno.test("main.ts echoes 5 bytes and 7 bytes and logs the two lines", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts echoes 5 bytes and 7 bytes and logs the two lines"), async () => {
   await using program = await Program.start();
   assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
   assertEquals(await roundTrip(program.address, encode("goodbye")), encode("goodbye"));
   assertEquals(program.log(), "[client 1]: received 5 bytes\n[client 2]: received 7 bytes\n");
 });
 
-Deno.test("main.ts echoes messages of any bytes and any size", { ignore }, async (t) => {
+Deno.test(unless(missing, "main.ts echoes messages of any bytes and any size"), async (t) => {
   await using program = await Program.start();
   const messages = {
     "no byte": new Uint8Array(),
@@ -42,7 +43,7 @@ Deno.test("main.ts echoes messages of any bytes and any size", { ignore }, async
   }
 });
 
-Deno.test("main.ts serves 200 overlapping clients of different sizes", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts serves 200 overlapping clients of different sizes"), async () => {
   await using program = await Program.start();
   const messages = Array.from({ length: 200 }, (_, i) => pattern(i * i * 7, i));
   const conns: Deno.TcpConn[] = [];
@@ -64,7 +65,7 @@ Deno.test("main.ts serves 200 overlapping clients of different sizes", { ignore 
   );
 });
 
-Deno.test("main.ts serves a client that sends one byte at a time", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts serves a client that sends one byte at a time"), async () => {
   await using program = await Program.start();
   const message = pattern(3000);
   using conn = await Deno.connect(program.address);
@@ -75,7 +76,7 @@ Deno.test("main.ts serves a client that sends one byte at a time", { ignore }, a
   assertEquals(program.log(), "[client 1]: received 3000 bytes\n");
 });
 
-Deno.test("main.ts lets a slow client hold up nobody, and logs in the order of ending", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts lets a slow client hold up nobody, and logs in the order of ending"), async () => {
   await using program = await Program.start();
   using slow = await Deno.connect(program.address);
   await writeAll(slow, encode("s"));
@@ -86,7 +87,7 @@ Deno.test("main.ts lets a slow client hold up nobody, and logs in the order of e
   assertEquals(program.lines().map(({ client }) => client), [...Array.from({ length: 20 }, (_, i) => i + 2), 1]);
 });
 
-Deno.test("main.ts has written a client's line when the client sees the end", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts has written a client's line when the client sees the end"), async () => {
   await using program = await Program.start();
   using log = await Deno.open(program.accessLog);
   const buffer = new Uint8Array(100);
@@ -97,34 +98,38 @@ Deno.test("main.ts has written a client's line when the client sees the end", { 
   }
 });
 
-Deno.test("main.ts has written a client's line when the client sees the end, however many end at once", {
-  ignore,
-}, async () => {
-  await using program = await Program.start();
-  await Promise.all(Array.from({ length: 200 }, async (_, i) => {
-    await roundTrip(program.address, pattern(1000 + i));
-    assertStringIncludes(program.log(), ` received ${1000 + i} bytes\n`);
-  }));
-  assertEquals(program.lines().length, 200);
-});
+Deno.test(
+  unless(missing, "main.ts has written a client's line when the client sees the end, however many end at once"),
+  async () => {
+    await using program = await Program.start();
+    await Promise.all(Array.from({ length: 200 }, async (_, i) => {
+      await roundTrip(program.address, pattern(1000 + i));
+      assertStringIncludes(program.log(), ` received ${1000 + i} bytes\n`);
+    }));
+    assertEquals(program.lines().length, 200);
+  },
+);
 
-Deno.test("main.ts creates the log's folder, appends to what is there, and opens the file once", {
-  ignore,
-}, async () => {
-  await using program = await Program.start(); // its folder is missing
-  await roundTrip(program.address, encode("one"));
-  Deno.renameSync(program.accessLog, `${program.accessLog}.1`);
-  await roundTrip(program.address, encode("two"));
-  assertEquals(parseLines(Deno.readTextFileSync(`${program.accessLog}.1`)).length, 2);
+Deno.test(
+  unless(missing, "main.ts creates the log's folder, appends to what is there, and opens the file once"),
+  async () => {
+    await using program = await Program.start(); // its folder is missing
+    await roundTrip(program.address, encode("one"));
+    Deno.renameSync(program.accessLog, `${program.accessLog}.1`);
+    await roundTrip(program.address, encode("two"));
+    assertEquals(parseLines(Deno.readTextFileSync(`${program.accessLog}.1`)).length, 2);
 
-  await using next = await Program.start({ accessLog: `${program.accessLog}.1` });
-  await roundTrip(next.address, encode("three"));
-  assertEquals(next.lines(), [{ client: 1, bytes: 3 }, { client: 2, bytes: 3 }, { client: 1, bytes: 5 }]);
-});
+    await using next = await Program.start({ accessLog: `${program.accessLog}.1` });
+    await roundTrip(next.address, encode("three"));
+    assertEquals(next.lines(), [{ client: 1, bytes: 3 }, { client: 2, bytes: 3 }, { client: 1, bytes: 5 }]);
+  },
+);
 
 Deno.test({
-  name: "main.ts shares its port with --reuse-port, with the same two permissions",
-  ignore: ignore || Deno.build.os !== "linux",
+  ...unless(
+    missing || (Deno.build.os === "linux" ? "" : "needs Linux"),
+    "main.ts shares its port with --reuse-port, with the same two permissions",
+  ),
   async fn() {
     await using first = await Program.start({ flags: ["--reuse-port"] });
     const { port } = first.address;
@@ -146,7 +151,7 @@ Deno.test({
 });
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test(`main.ts ends on ${signal} with status 0 once the client in hand is served`, { ignore }, async () => {
+  Deno.test(unless(missing, `main.ts ends on ${signal} with status 0 once the client in hand is served`), async () => {
     await using program = await Program.start();
     using conn = await Deno.connect(program.address);
     await program.statusWhen(({ active }) => active === 1);
@@ -162,7 +167,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
-Deno.test("main.ts reports in JSON with --log-format=json", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts reports in JSON with --log-format=json"), async () => {
   await using program = await Program.start({ flags: ["--log-format=json", "--max-message=1K"] });
   await roundTrip(program.address, pattern(1025)).catch((error) =>
     assert(error instanceof Deno.errors.ConnectionReset)
@@ -181,18 +186,62 @@ Deno.test("main.ts reports in JSON with --log-format=json", { ignore }, async ()
   assertEquals(program.stdout, "");
 });
 
-Deno.test("main.ts --help prints the help, --version the version, without any permission", { ignore }, async () => {
-  const help = await runToEnd([], ["--help"]);
-  assertEquals([help.code, help.stderr], [0, ""]);
-  for (const flag of ["--hostname", "--port", "--access-log", "--max-clients", "--idle-timeout", "--log-format"]) {
-    assertStringIncludes(help.stdout, flag);
+Deno.test(
+  unless(missing, "main.ts --help prints the help, --version the version, without any permission"),
+  async () => {
+    const help = await runToEnd([], ["--help"]);
+    assertEquals([help.code, help.stderr], [0, ""]);
+    for (const flag of ["--hostname", "--port", "--access-log", "--max-clients", "--idle-timeout", "--log-format"]) {
+      assertStringIncludes(help.stdout, flag);
+    }
+    const version = await runToEnd([], ["--version"]);
+    assertEquals([version.code, version.stderr], [0, ""]);
+    assertMatch(version.stdout, /^echo-server \d+\.\d+\.\d+ .*\n$/);
+  },
+);
+
+Deno.test(unless(missing, "main.ts --help says in one line with status 1 that nobody takes the help"), async () => {
+  for (const [redirect, why] of [[">/dev/full", "No space left"], ["| true", "Broken pipe"]]) {
+    // The reader of a pipe has gone before anything is written: sh waits for it.
+    const script = `{ sleep 0.2; "$0" "$@"; echo "status $?" >&2; } ${redirect}`;
+    const { stderr } = await runToEnd([], ["--help"], ["sh", "-c", script]);
+    assertMatch(stderr, new RegExp(`^echo-server: cannot print to stdout: ${why}[^\\n]*\\nstatus 1\\n$`));
   }
-  const version = await runToEnd([], ["--version"]);
-  assertEquals([version.code, version.stderr], [0, ""]);
-  assertMatch(version.stdout, /^echo-server \d+\.\d+\.\d+ .*\n$/);
 });
 
-Deno.test("main.ts refuses a wrong command line in one line with status 2", { ignore }, async (t) => {
+Deno.test(
+  unless(missing, "main.ts says in JSON why it does not start, once it has read --log-format=json"),
+  async () => {
+    const message = async (flags: string[], status: number, permissions: string[] = []) => {
+      const { code, stderr, stdout } = await runToEnd(permissions, flags);
+      assertEquals([code, stdout, stderr.indexOf("\n")], [status, "", stderr.length - 1]);
+      return stderr.startsWith("{") ? JSON.parse(stderr).message : stderr;
+    };
+    const json = "--log-format=json";
+    assertMatch(
+      await message([json, "--port=x"], 2),
+      /^--port takes a whole number from 0 to 65535, not "x"; see --help$/,
+    );
+    assertMatch(await message(["--port=x", json], 2), /^echo-server: --port/); // it has not come that far
+    assertMatch(await message([json, "--port=4007"], 1), /^cannot listen on 0\.0\.0\.0:4007: .*--allow-net/);
+    const folder = ["--allow-net=127.0.0.1:0"];
+    const local = ["--hostname=127.0.0.1", "--port=0", json];
+    assertMatch(
+      await message([...local, "--access-log=/x/{y}.log"], 1, folder),
+      /^cannot open the access log \/x\/\{y\}\.log: /,
+    );
+  },
+);
+
+Deno.test(unless(missing, "main.ts warns of a --max-message that --max-buffered does not let in"), async () => {
+  await using program = await Program.start({ flags: ["--max-message=2M", "--max-buffered=1M"] });
+  await program.line(/ warning: no message can be as large as --max-message, since --max-buffered is less$/);
+  await using fine = await Program.start({ flags: ["--max-message=1M", "--max-buffered=1M"] });
+  await fine.status();
+  assertEquals(fine.matches(/ warning: /), []);
+});
+
+Deno.test(unless(missing, "main.ts refuses a wrong command line in one line with status 2"), async (t) => {
   const wrong: [flags: string[], named: string][] = [
     [["--prot=4000"], "--prot"],
     [["-p"], "-p"],
@@ -205,6 +254,8 @@ Deno.test("main.ts refuses a wrong command line in one line with status 2", { ig
     [["--version=2"], "--version"],
     [["--hostname="], "--hostname"],
     [["--hostname"], "--hostname"],
+    [["--hostname", "--port=4001"], "--hostname"],
+    [["--access-log", "--"], "--access-log"],
     [["--port"], "--port"],
     [["--port="], "--port"],
     [["--port=-1"], "--port"],
@@ -233,7 +284,7 @@ Deno.test("main.ts refuses a wrong command line in one line with status 2", { ig
   }
 });
 
-Deno.test("main.ts names the flag of a permission that is missing", { ignore }, async (t) => {
+Deno.test(unless(missing, "main.ts names the flag of a permission that is missing"), async (t) => {
   const folder = Deno.makeTempDirSync();
   using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
   const flags = ["--hostname=127.0.0.1", "--port=4007", `--access-log=${folder}/log/access.log`];
@@ -250,7 +301,7 @@ Deno.test("main.ts names the flag of a permission that is missing", { ignore }, 
   });
 });
 
-Deno.test("main.ts says that the port is taken, and the first server goes on", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts says that the port is taken, and the first server goes on"), async () => {
   await using first = await Program.start();
   const { port } = first.address;
   const line = theOneLine(
@@ -267,7 +318,7 @@ Deno.test("main.ts says that the port is taken, and the first server goes on", {
   assertEquals(first.log(), "[client 1]: received 5 bytes\n");
 });
 
-Deno.test("main.ts says why it cannot listen on an address that no interface has", { ignore }, async () => {
+Deno.test(unless(missing, "main.ts says why it cannot listen on an address that no interface has"), async () => {
   const folder = Deno.makeTempDirSync();
   using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
   const permissions = ["--allow-net=192.0.2.1:4007", `--allow-write=${folder}`];
@@ -327,10 +378,8 @@ const unusable: Record<string, Unusable> = {
 };
 
 for (const [what, { make, says, byMode }] of Object.entries(unusable)) {
-  const cannot = byMode === true && ordinary === undefined;
-  Deno.test(`main.ts says why it cannot open an access log that is ${what}${cannot ? " (ignored: no setpriv)" : ""}`, {
-    ignore: ignore || cannot,
-  }, async () => {
+  const cannot = missing || (byMode === true && ordinary === undefined ? "needs setpriv" : "");
+  Deno.test(unless(cannot, `main.ts says why it cannot open an access log that is ${what}`), async () => {
     const folder = Deno.makeTempDirSync();
     using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
     const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${folder}`];
@@ -339,9 +388,8 @@ for (const [what, { make, says, byMode }] of Object.entries(unusable)) {
   });
 }
 
-Deno.test(`main.ts says that the access log's file system is read-only${canMount ? "" : " (ignored: needs root)"}`, {
-  ignore: !canMount,
-}, async () => {
+const noMount = missing || (canMount ? "" : "needs root");
+Deno.test(unless(noMount, "main.ts says that the access log's file system is read-only"), async () => {
   using tmpfs = new Tmpfs("ro");
   for (const path of ["access.log", "log/access.log"]) {
     const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${tmpfs.folder}`];

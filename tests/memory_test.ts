@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { canRun, Program } from "./program.ts";
 import { ending, equal, pattern, roundTrip, RudeClient, writeAll } from "./tcp.ts";
+import { unless } from "./granted.ts";
+
+const missing = canRun ? "" : "permissions are missing";
 
 const ROUNDS = 10;
 
@@ -62,7 +65,7 @@ async function round(program: Program): Promise<void> {
   await Promise.all(tooMany.map((client) => client.reset()));
 }
 
-Deno.test("main.ts gives back all memory, whichever way its clients go", { ignore: !canRun }, async () => {
+Deno.test(unless(missing, "main.ts gives back all memory, whichever way its clients go"), async () => {
   await using program = await Program.start({ flags: FLAGS, env: SMALL_HEAP });
   const resident: number[] = [];
   const descriptors: number[] = [];

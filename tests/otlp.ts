@@ -29,14 +29,7 @@ interface SentMetric {
 
 /** An export of log records, as it is sent. Only what is read here. */
 interface LogsExport {
-  resourceLogs: { scopeLogs: { logRecords: LogRecord[] }[] }[];
-}
-
-/** A log record, as it is sent. */
-interface LogRecord {
-  severityText: string;
-  severityNumber: number;
-  body: { stringValue: string };
+  resourceLogs: { scopeLogs: { logRecords: unknown[] }[] }[];
 }
 
 /** One metric of an export. */
@@ -53,8 +46,10 @@ export interface Metric {
 
 /** A receiver on a free port of the loopback. */
 export class Receiver implements AsyncDisposable {
-  /** The log records so far. */
-  readonly records: { severity: string; body: string }[] = [];
+  /** Log records so far. */
+  records = 0;
+  /** Exports that have come, answered or not. */
+  exports = 0;
   /** The names and versions of the meters that the program's metrics came from. */
   readonly meters: Set<string> = new Set();
   /** The program's metrics in the last export that had any, by name. */
@@ -62,9 +57,17 @@ export class Receiver implements AsyncDisposable {
 
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
-  constructor() {
-    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+  readonly #delay: number;
+  readonly #disposed = new AbortController();
+
+  /** @param delay Milliseconds before each answer. `Infinity`: none comes. */
+  constructor(delay: number = 0) {
+    this.#delay = delay;
+    const { signal } = this.#disposed;
+    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {}, signal }, async (request) => {
       const body = await request.json();
+      this.exports++;
+      await this.#pause();
       const { pathname } = new URL(request.url);
       if (pathname === "/v1/metrics") this.#takeMetrics(body);
       if (pathname === "/v1/logs") this.#takeLogs(body);
@@ -94,16 +97,19 @@ export class Receiver implements AsyncDisposable {
     return until(() => areSo(this.metrics));
   }
 
-  /** Waits for a log record whose body matches. Returns its severity. */
-  async severityOf(body: RegExp): Promise<string> {
-    const found = () => this.records.find((record) => body.test(record.body));
-    await until(() => found() !== undefined);
-    return found()?.severity ?? "";
-  }
-
   /** Stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.shutdown();
+    if (this.#delay > 0) this.#disposed.abort();
+    await (this.#delay > 0 ? this.#server.finished : this.#server.shutdown());
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#delay === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = this.#delay === Infinity ? undefined : setTimeout(resolve, this.#delay);
+    this.#disposed.signal.addEventListener("abort", () => resolve());
+    await promise;
+    clearTimeout(timer);
   }
 
   #takeMetrics({ resourceMetrics }: MetricsExport): void {
@@ -123,8 +129,6 @@ export class Receiver implements AsyncDisposable {
   }
 
   #takeLogs({ resourceLogs }: LogsExport): void {
-    for (const record of resourceLogs.flatMap(({ scopeLogs }) => scopeLogs).flatMap(({ logRecords }) => logRecords)) {
-      this.records.push({ severity: `${record.severityText} ${record.severityNumber}`, body: record.body.stringValue });
-    }
+    this.records += resourceLogs.flatMap(({ scopeLogs }) => scopeLogs).flatMap(({ logRecords }) => logRecords).length;
   }
 }

@@ -45,6 +45,12 @@ export interface StartOptions {
   launcher?: string[];
   /** Environment variables besides the inherited ones. */
   env?: Record<string, string>;
+  /** Flags for Deno, such as `--inspect`. */
+  deno?: string[];
+  /** The script that is run. Default: `main.ts`. */
+  script?: string;
+  /** Called with the process before anything is waited for. */
+  onSpawn?: (process: Deno.ChildProcess) => void;
   /** The command that is run in place of the usual one. `hostname` and `accessLog` must say what it does. */
   command?: string[];
 }
@@ -130,7 +136,8 @@ export class Program implements AsyncDisposable {
       ...[Deno.execPath(), "run", "--no-prompt"],
       `--allow-net=${hostname}:${port}`,
       `--allow-write=${this.accessLog.slice(0, this.accessLog.lastIndexOf("/"))}`,
-      ...["main.ts", `--hostname=${hostname}`, `--port=${port}`, `--access-log=${this.accessLog}`],
+      ...options.deno ?? [],
+      ...[options.script ?? "main.ts", `--hostname=${hostname}`, `--port=${port}`, `--access-log=${this.accessLog}`],
       ...options.flags ?? [],
     ];
     this.#child = new Deno.Command(command, {
@@ -141,6 +148,7 @@ export class Program implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    options.onSpawn?.(this.#child);
     this.#streams = Promise.all([this.#readStdout(), this.#readStderr()]);
   }
 
@@ -153,7 +161,7 @@ export class Program implements AsyncDisposable {
   static async start(options: StartOptions = {}): Promise<Program> {
     const program = new Program(options);
     try {
-      const [, port] = await program.line(/listening on \S+:(\d+)/);
+      const [, port] = await program.line(/listening on (?!ws:)\S+:(\d+)/);
       program.address.port = Number(port);
       return program;
     } catch (error) {

@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { canRun, Program } from "./program.ts";
 import { pattern, roundTrip, RudeClient, writeAll } from "./tcp.ts";
+import { unless } from "./granted.ts";
 
-const ignore = !canRun;
+const missing = canRun ? "" : "permissions are missing";
 
 /** One of the lines that report a client that was let go. */
 const LET_GO = /warning: client (\d+) \(127\.0\.0\.1:\d+\) let go after (\d+) bytes: reset: /;
@@ -84,7 +85,7 @@ const phases: Record<
 };
 
 for (const [phase, { count, reported, run }] of Object.entries(phases)) {
-  Deno.test(`main.ts serves on after ${count} clients reset ${phase}`, { ignore }, async () => {
+  Deno.test(unless(missing, `main.ts serves on after ${count} clients reset ${phase}`), async () => {
     await using program = await Program.start();
     await run(program, count);
     const { active, reset, goneBeforeAccept, served, buffered } = await program.statusWhen((status) =>

@@ -5,14 +5,13 @@ import { type Limits, Server } from "../lib/server.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeConn } from "./fake_conn.ts";
 import { FakeListener } from "./fake_listener.ts";
-import { granted } from "./granted.ts";
+import { granted, unless } from "./granted.ts";
 import { LogInMemory } from "./log_in_memory.ts";
 import { recorder } from "./recorder.ts";
 import { ending, pattern, readToEnd, roundTrip, RudeClient, writeAll } from "./tcp.ts";
 import { nextTurn, until } from "./turns.ts";
 
-/** Whether this test run may listen and connect. */
-const net = granted({ name: "net" });
+const noNet = granted({ name: "net" }) ? "" : "permissions are missing";
 
 const LIMITS: Limits = {
   maxClients: 10_000,
@@ -30,7 +29,12 @@ function shortage(): Error {
 }
 
 /** A server that serves, over a log in memory and a clock that the test turns. */
-function serving<L extends Deno.TcpListener>(listener: L, limits: Partial<Limits> = {}, maxQueued?: number) {
+function serving<L extends Deno.TcpListener>(
+  listener: L,
+  limits: Partial<Limits> = {},
+  maxQueued?: number,
+  maxAccepts?: number,
+) {
   const clock = new FakeClock();
   const file = new LogInMemory();
   const { diagnostics, reports } = recorder();
@@ -38,10 +42,16 @@ function serving<L extends Deno.TcpListener>(listener: L, limits: Partial<Limits
     open: () => file,
     diagnostics,
     clock,
-    onRoom: () => server.changed(),
     ...(maxQueued === undefined ? {} : { maxQueued }),
   });
-  const server = new Server({ listener, log, diagnostics, clock, limits: { ...LIMITS, ...limits } });
+  const server = new Server({
+    listener,
+    log,
+    diagnostics,
+    clock,
+    limits: { ...LIMITS, ...limits },
+    ...(maxAccepts === undefined ? {} : { maxAccepts }),
+  });
   let ended = false;
   const served = server.serve().then(() => void (ended = true));
   return {
@@ -58,9 +68,9 @@ function serving<L extends Deno.TcpListener>(listener: L, limits: Partial<Limits
     },
     /** Drains a server that has no client left, and checks that nothing is held and nothing goes on. */
     async end(): Promise<void> {
-      server.drain();
+      server.stop();
       await nextTurn();
-      clock.turn(20); // at the first tick since the last client the queue may still have one
+      clock.turn(20);
       await served;
       assertEquals([server.status.active, server.status.buffered], [0, 0]);
       assertEquals(log.close(), "");
@@ -179,7 +189,7 @@ Deno.test("Server.serve() ends when its listener is closed under it", async () =
     conn.halfClose();
     await all.served;
     assertEquals(all.server.status.served, 1);
-    all.server.drain(); // too late to do anything, and no error
+    all.server.stop(); // too late to do anything, and no error
     assertEquals(all.clock.pending, 0);
     all.log.close();
   }
@@ -197,7 +207,7 @@ Deno.test("Server.serve() accepts no more than maxClients, and the next when one
   conns[0]?.break(new Deno.errors.ConnectionReset("reset")); // let go
   await nextTurn();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 5]);
-  all.server.changed(); // says that there may be room: there is none
+  all.log.onRoom(); // says that there may be room: there is none
   await nextTurn();
   assertEquals(all.listener.accepts, 5);
   for (const conn of conns) conn.halfClose();
@@ -314,10 +324,10 @@ Deno.test("Server lets nobody go for idling when the timeout is 0", async () => 
   await all.end();
 });
 
-Deno.test("Server.drain() ends a server that has no client", async () => {
+Deno.test("Server.stop() ends a server that has no client", async () => {
   const all = serving(new FakeListener());
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.clock.turn(10);
   await all.served;
   assert(all.listener.closed);
@@ -325,12 +335,12 @@ Deno.test("Server.drain() ends a server that has no client", async () => {
   all.log.close();
 });
 
-Deno.test("Server.drain() lets clients in hand finish", async () => {
+Deno.test("Server.stop() lets clients in hand finish", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 20 }, () => new FakeConn().send("half "));
   all.listener.push(...conns);
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.clock.turn(10);
   await nextTurn();
   assert(all.listener.closed);
@@ -340,18 +350,18 @@ Deno.test("Server.drain() lets clients in hand finish", async () => {
   for (const conn of conns) assertEquals(conn.echoed, "half and half");
   assertEquals(all.server.status.served, 20);
   assertEquals(all.file.text.split("\n").length, 21);
-  assertEquals(all.reports, []);
+  assertEquals(all.reports.map(({ message }) => message), ["stopping: clients in hand have 10 s to finish"]);
   assertEquals(all.clock.pending, 0);
   all.log.close();
 });
 
-Deno.test("Server.drain() lets go of stuck clients at the drain timeout, and reports each", async () => {
+Deno.test("Server.stop() lets go of stuck clients at the drain timeout, and reports each", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 2.5, idleTimeout: 0 });
   const [sending, answered] = [new FakeConn().send("a"), sent("bc")];
   answered.window = 1;
   all.listener.push(sending, answered);
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.clock.turn(2499);
   await nextTurn();
   assertEquals([all.ended, sending.closed, answered.closed], [false, false, false]);
@@ -359,32 +369,32 @@ Deno.test("Server.drain() lets go of stuck clients at the drain timeout, and rep
   await all.served;
   assert(sending.closed && answered.closed);
   assertEquals(all.server.status.letGo.drain, 2);
-  assertEquals(all.reports.map(({ properties }) => properties.reason), ["drain", "drain"]);
-  assertStringIncludes(String(all.reports[0]?.properties.detail), "2.5 s after");
+  assertEquals(all.reports.map(({ properties }) => properties.reason), [undefined, "drain", "drain"]);
+  assertStringIncludes(String(all.reports[1]?.properties.detail), "2.5 s after");
   assertEquals(all.file.text, "");
   assertEquals(all.clock.pending, 0);
   all.log.close();
 });
 
-Deno.test("Server.drain() with a timeout of 0 lets everybody go", async () => {
+Deno.test("Server.stop() with a timeout of 0 lets everybody go", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 0 });
   all.listener.push(new FakeConn(), new FakeConn());
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.clock.turn(0);
   await all.served;
   assertEquals(all.server.status.letGo.drain, 2);
   all.log.close();
 });
 
-Deno.test("Server.drain() accepts who waits in the queue before it closes the listener", async () => {
+Deno.test("Server.stop() accepts who waits in the queue before it closes the listener", async () => {
   const all = serving(new FakeListener());
   await nextTurn();
-  all.server.drain();
-  for (let i = 0; i < 50; i++) { // one every 9 ms: the queue is never empty for 10
+  all.server.stop();
+  for (let i = 0; i < 50; i++) { // one each turn: the queue is never empty for two
     all.listener.push(sent("hello"));
     await nextTurn();
-    all.clock.turn(9);
+    all.clock.turn(1);
   }
   assert(!all.listener.closed);
   await nextTurn();
@@ -394,12 +404,12 @@ Deno.test("Server.drain() accepts who waits in the queue before it closes the li
   all.log.close();
 });
 
-Deno.test("Server.drain() accepts who waits also when maxClients are in hand", async () => {
+Deno.test("Server.stop() accepts who waits also when maxClients are in hand", async () => {
   const all = serving(new FakeListener(), { maxClients: 1 });
   const [inHand, waiting] = [new FakeConn(), new FakeConn()];
   all.listener.push(inHand, waiting);
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.clock.turn(1000);
   await nextTurn();
   assert(!all.listener.closed, "somebody may wait");
@@ -413,11 +423,11 @@ Deno.test("Server.drain() accepts who waits also when maxClients are in hand", a
   all.log.close();
 });
 
-Deno.test("Server.drain() ends at the drain timeout also while a shortage lasts or the log is full", async () => {
+Deno.test("Server.stop() ends at the drain timeout also while a shortage lasts or the log is full", async () => {
   const short = serving(new FakeListener());
   short.listener.push(...Array.from({ length: 1000 }, shortage));
   await nextTurn();
-  short.server.drain();
+  short.server.stop();
   for (let ms = 0; ms < 10_100; ms += 100) {
     short.clock.turn(100);
     await nextTurn();
@@ -430,18 +440,18 @@ Deno.test("Server.drain() ends at the drain timeout also while a shortage lasts 
   full.file.failure = NO_SPACE;
   full.listener.push(sent(""), new FakeConn());
   await until(() => full.server.status.served === 1, "the first client");
-  full.server.drain();
+  full.server.stop();
   full.clock.turn(10_000);
   await full.served;
   assert(full.listener.closed);
   assertEquals(full.log.close(), "[client 1]: received 0 bytes\n");
 });
 
-Deno.test("Server.drain() ends though clients keep coming: those after the queue's length are not accepted", async () => {
+Deno.test("Server.stop() ends though clients keep coming: those after the queue's length are not accepted", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: BACKLOG + 10 }, () => sent("x"));
   await nextTurn();
-  all.server.drain();
+  all.server.stop();
   all.listener.push(...conns);
   await all.served;
   assertEquals(all.server.status.served, BACKLOG + 1);
@@ -449,20 +459,57 @@ Deno.test("Server.drain() ends though clients keep coming: those after the queue
   all.log.close();
 });
 
-Deno.test("Server.drain() twice, and after the end, is harmless", async () => {
+Deno.test("Server.stop() within a second of the first time is the first time; later it lets go of everybody", async () => {
+  for (const pause of [0, 10, 999, 1000, 5000]) {
+    const all = serving(new FakeListener());
+    const [sending, queued] = [new FakeConn(), new FakeConn()];
+    all.listener.push(sending);
+    await nextTurn();
+    assertEquals(all.server.stop(), false);
+    all.clock.turn(pause);
+    all.listener.push(queued);
+    await nextTurn();
+    assertEquals(all.server.stop(), pause >= 1000);
+    await nextTurn();
+    assertEquals([all.ended, sending.closed, all.server.status.letGo.drain > 0], Array(3).fill(pause >= 1000));
+    all.clock.turn(10_000);
+    await all.served;
+    const stops = all.reports.filter(({ message }) => message.startsWith("stopping"));
+    assertEquals([stops.length, all.clock.pending], [1, 0]);
+    all.log.close();
+  }
+});
+
+Deno.test("Server drains by itself after maxAccepts clients, says why, and is worn out", async () => {
+  const all = serving(new FakeListener(), {}, undefined, 3);
+  const conns = [sent("1"), sent("2"), new FakeConn(), sent("4")];
+  all.listener.push(...conns); // the fourth is in the queue by then
+  await until(() => all.server.status.served === 3, "all but one");
+  assert(all.server.wornOut);
+  all.clock.turn(10);
+  await nextTurn();
+  assert(all.listener.closed && !all.ended);
+  conns[2]?.halfClose();
+  await all.served;
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties]), [["ERROR", { clients: 3 }]]);
+  assertEquals(all.clock.pending, 0);
+  all.log.close();
+});
+
+Deno.test("Server.stop() twice, and after the end, is harmless", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 5 });
   const conn = new FakeConn();
   all.listener.push(conn);
   await nextTurn();
-  all.server.drain();
-  all.clock.turn(3000);
+  all.server.stop();
+  all.clock.turn(500);
   const { pending } = all.clock;
-  all.server.drain(); // begins nothing anew
+  all.server.stop(); // begins nothing anew
   assertEquals(all.clock.pending, pending);
-  all.clock.turn(2000);
+  all.clock.turn(4500);
   await all.served;
   assertEquals(all.server.status.letGo.drain, 1);
-  all.server.drain();
+  all.server.stop();
   assertEquals(all.clock.pending, 0);
   all.log.close();
 });
@@ -517,8 +564,7 @@ function connect({ addr: { hostname, port } }: Deno.TcpListener): Promise<Deno.T
 }
 
 Deno.test({
-  name: "Server.serve() serves over TCP: every byte back, the line in the file before the close",
-  ignore: !net,
+  ...unless(noNet, "Server.serve() serves over TCP: every byte back, the line in the file before the close"),
   async fn() {
     const all = serving(listen("127.0.0.1", 0));
     for (const [i, length] of [0, 1, 4096, 4097, 100_000, 999_999, 1_000_000].entries()) {
@@ -533,8 +579,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Server.serve() lets no slow client hold up another",
-  ignore: !net,
+  ...unless(noNet, "Server.serve() lets no slow client hold up another"),
   async fn() {
     const all = serving(listen("127.0.0.1", 0));
     using slow = await connect(all.listener);
@@ -554,13 +599,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Server.drain() serves those who wait in the kernel's queue",
-  ignore: !net,
+  ...unless(noNet, "Server.stop() serves those who wait in the kernel's queue"),
   async fn() {
     const listener = listen("127.0.0.1", 0);
     const conns = await Promise.all(Array.from({ length: 50 }, () => connect(listener)));
     const all = serving(listener);
-    all.server.drain(); // before the first accept has ended
+    all.server.stop(); // before the first accept has ended
     const echoes = conns.map(async (conn, i) => {
       using _ = conn;
       await conn.write(pattern(100, i));
@@ -575,8 +619,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Server holds nothing after thousands of clients, through every way out",
-  ignore: !net,
+  ...unless(noNet, "Server holds nothing after thousands of clients, through every way out"),
   async fn() {
     const limits = { maxMessage: 50_000, maxBuffered: 10_000_000, idleTimeout: 20, maxClients: 400 };
     const all = serving(listen("127.0.0.1", 0), limits);
@@ -632,7 +675,7 @@ Deno.test({
       return conn;
     });
     await until(() => server.status.active === 200, "the last clients to be accepted");
-    server.drain();
+    server.stop();
     for (let i = 0; i < 100; i++) await last[i]?.closeWrite();
     await until(() => server.status.active === 100, "half of them to finish");
     clock.turn(10_000);
@@ -645,7 +688,7 @@ Deno.test({
     const { served, letGo, goneBeforeAccept, active, buffered } = server.status;
     assertEquals([active, buffered, clock.pending], [0, 0, 0]);
     assertEquals(accounted(), ROUNDS * 550 + 200);
-    assertEquals(all.reports.length, accounted() - served - goneBeforeAccept, "each is reported once");
+    assertEquals(all.reports.length - 1, accounted() - served - goneBeforeAccept, "each is reported once");
     assertEquals(letGo.message, ROUNDS * 100);
     assertEquals(letGo.buffers + letGo.idle + letGo.drain, ROUNDS * 150 + 100);
     assertEquals(letGo.failed, 0);

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseLines, Program } from "../program.ts";
 import { Load, loggedSizes } from "./load.ts";
-import { needing } from "./missing.ts";
+import { anywhere, needing } from "./missing.ts";
 import { replace } from "./replace.ts";
 
 const CONFIG = new URL("../../deploy/logrotate/echo-server", import.meta.url);
@@ -28,9 +28,8 @@ Deno.test({
     await using load = new Load(server.address, 32, 4096);
     for (let rotation = 1; rotation <= ROTATIONS; rotation++) {
       await load.serves(100);
-      const rotated = await new Deno.Command("logrotate", {
-        args: ["-f", "-s", `${folder}/state`, `${folder}/logrotate.conf`],
-      }).output();
+      const args = anywhere("logrotate", "-f", "-s", `${folder}/state`, `${folder}/logrotate.conf`);
+      const rotated = await new Deno.Command("sh", { args }).output();
       assertEquals(new TextDecoder().decode(rotated.stderr), "");
       assertEquals(rotated.code, 0);
       await server.line(/access log reopened/, rotation);

@@ -56,10 +56,17 @@ function isTool(need: Need): need is keyof typeof TOOLS {
   return need in TOOLS;
 }
 
-function runs(command: string, ...args: string[]): boolean {
-  try {
-    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
+function runs(...command: string[]): boolean {
+  const args = anywhere(...command);
+  return new Deno.Command("sh", { args, stdout: "null", stderr: "null" }).outputSync().success;
+}
+
+/**
+ * Finds a tool also where an ordinary user's PATH does not lead.
+ *
+ * @param command The tool and its arguments.
+ * @returns Arguments for `sh` that run it.
+ */
+export function anywhere(...command: string[]): string[] {
+  return ["-c", 'PATH="$PATH:/usr/sbin:/sbin" exec "$@"', "sh", ...command];
 }
