@@ -99,7 +99,7 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
     this.changed();
   }
 
-  /** Yields each client's connection. To be iterated once. */
+  /** Yields each client's connection. To be iterated once. By the time that it is seen, {@linkcode Acceptor.closed} may be so. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Deno.TcpConn, void, void> {
     const { listener, hasRoom } = this.#options;
     while (!this.closed) {
@@ -112,8 +112,8 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
         const conn = await this.#pending;
         this.#pending = undefined;
         if (this.closed) return conn.close(); // it came too late
-        this.#countQueue();
         yield conn;
+        this.#countQueue();
       } catch (error) {
         this.#pending = undefined;
         if (isClosed(error)) {

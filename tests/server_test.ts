@@ -480,6 +480,23 @@ Deno.test("Server.stop() within a second of the first time is the first time; la
   }
 });
 
+Deno.test("Server.stop() lets nobody join who was accepted in the very turn in which everybody is let go", async () => {
+  for (let microtasks = 0; microtasks < 40; microtasks++) {
+    const all = serving(new FakeListener(), { idleTimeout: 0, maxClients: 1 });
+    const [inHand, waiting] = [new FakeConn(), new FakeConn()];
+    all.listener.push(inHand, waiting);
+    await nextTurn();
+    all.server.stop();
+    all.clock.turn(1000);
+    inHand.halfClose(); // so the other is accepted
+    for (let i = 0; i < microtasks; i++) await Promise.resolve();
+    all.server.stop();
+    await nextTurn();
+    assert(all.ended, `somebody is in hand after ${microtasks} microtasks`);
+    all.log.close();
+  }
+});
+
 Deno.test("Server drains by itself after maxAccepts clients, says why, and is worn out", async () => {
   const all = serving(new FakeListener(), {}, undefined, 3);
   const conns = [sent("1"), sent("2"), new FakeConn(), sent("4")];
