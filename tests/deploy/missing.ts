@@ -21,7 +21,9 @@ const OTHERS = {
 const TOOLS = {
   "haproxy": { args: ["-v"], from: "haproxy" },
   "logrotate": { args: ["--version"], from: "logrotate" },
+  "buildah": { args: ["--version"], from: "buildah" },
   "prlimit": { args: ["--version"], from: "util-linux" },
+  "runc": { args: ["--version"], from: "runc" },
   "setpriv": { args: ["--version"], from: "util-linux" },
   "socat": { args: ["-V"], from: "socat" },
   "strace": { args: ["-V"], from: "strace" },

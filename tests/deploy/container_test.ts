@@ -1,0 +1,91 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { DEFAULTS } from "../../lib/options.ts";
+import { Program, until } from "../program.ts";
+import { pattern, readToEnd, roundTrip, writeAll } from "../tcp.ts";
+import { Image } from "./image.ts";
+import { output } from "./installation.ts";
+import { needing } from "./missing.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+const FOLDER = DEFAULTS.accessLog.slice(0, DEFAULTS.accessLog.lastIndexOf("/"));
+
+/** What `deno info --json` says of a module. */
+interface Info {
+  /** The modules that are imported, directly or not. */
+  modules: { npmPackage?: string }[];
+  /** All packages in the lock file. */
+  npmPackages: Record<string, { name: string; dependencies: string[] }>;
+}
+
+/** The npm packages that the server imports, directly or not. */
+async function imported(): Promise<string[]> {
+  const info = await output(Deno.execPath(), "info", "--json", `${ROOT}/main.ts`);
+  const { modules, npmPackages }: Info = JSON.parse(info);
+  const found = new Set(modules.flatMap(({ npmPackage }) => npmPackage ?? []));
+  for (const id of found) for (const dependency of npmPackages[id]?.dependencies ?? []) found.add(dependency);
+  return [...found].flatMap((id) => npmPackages[id]?.name ?? []).sort();
+}
+
+Deno.test({
+  ...needing("the container's image", "root", "mount namespaces", "network namespaces", "buildah", "runc"),
+  async fn(t) {
+    const packages = await imported();
+    await using image = await Image.build(packages);
+
+    await t.step("is built on the Deno that the tests run with", async () => {
+      const images = (await Deno.readTextFile(`${ROOT}/deploy/container/Containerfile`)).match(/^FROM \S+/gm);
+      const official = `FROM docker.io/denoland/deno:distroless-${Deno.version.deno}`;
+      assertEquals(images, [official, official]);
+    });
+
+    await t.step("says as which user it runs, on which port, with which permissions, and where it writes", () => {
+      const { User, ExposedPorts, Volumes, Entrypoint } = image.config;
+      assertEquals(User, "1000:1000");
+      assertEquals(Object.keys(ExposedPorts), [`${DEFAULTS.port}/tcp`]);
+      assertEquals(Object.keys(Volumes), [FOLDER]);
+      assertEquals(Entrypoint.filter((arg) => arg.startsWith("--allow")), [
+        `--allow-net=${DEFAULTS.hostname}:${DEFAULTS.port}`,
+        `--allow-write=${FOLDER}`,
+      ]);
+    });
+
+    await t.step("holds the packages that the server imports and no others, in under 3 MB", async () => {
+      const cache = `${image.root}/usr/lib/echo-server/cache/npm/registry.npmjs.org`;
+      // A package is a folder with one for each version; a scope is a folder around it.
+      const args = [cache, "-name", "[0-9]*.[0-9]*", "-prune", "-printf", "%P\\n"];
+      const found = (await output("find", ...args)).trim().split("\n").map((path) => path.replace(/\/[^/]*$/, ""));
+      assertEquals(found.sort(), packages);
+      assert(image.added < 3_000_000, `it adds ${image.added} bytes`);
+    });
+
+    await t.step("runs as process 1, echoes, logs, drains on SIGTERM, writes nothing outside the volume", async () => {
+      const before = new Set(await image.files());
+      await using container = await image.container();
+      await using server = await Program.start({
+        command: container.command,
+        accessLog: `${image.volume}/access.log`,
+      });
+      const status = await container.status();
+      assertMatch(status, /^NSpid:\t\d+\t1$/m);
+      assertMatch(status, /^Uid:\t1000\t1000\t1000\t1000$/m);
+      assertMatch(status, /^Gid:\t1000\t1000\t1000\t1000$/m);
+      for (const set of ["Prm", "Eff", "Bnd"]) assertStringIncludes(status, `Cap${set}:\t${"0".repeat(16)}\n`);
+
+      (await Deno.connect(server.address)).close(); // as a probe of Kubernetes does
+      await until(() => server.lines().length === 1);
+      const large = pattern(3_000_000);
+      assertEquals(await roundTrip(server.address, large), large);
+      using conn = await Deno.connect(server.address);
+      await server.statusWhen(({ active }) => active === 1);
+      server.kill("SIGTERM");
+      await server.line(/stopping/);
+      await writeAll(conn, pattern(5));
+      await conn.closeWrite();
+      assertEquals(await readToEnd(conn), pattern(5));
+      assertEquals(await server.exit(), 0);
+      assertEquals(server.lines().map(({ bytes }) => bytes), [0, large.length, 5]);
+      assertEquals(await output("ls", image.volume), "access.log\n");
+      assertEquals((await image.files()).filter((file) => !before.has(file)), []);
+    });
+  },
+});

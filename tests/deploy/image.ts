@@ -1,0 +1,187 @@
+/**
+ * The container image, built by buildah and run by runc, both of which need no daemon and no registry.
+ *
+ * @module
+ */
+
+import { output } from "./installation.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+const CONTAINERFILE = `${ROOT}/deploy/container/Containerfile`;
+
+/** $1: the folder. $2: Deno. What Deno's official image has of what the server uses. */
+const BASE = `
+mkdir -p "$1/base/bin" "$1/base/dev" "$1/base/proc" "$1/base/var/log" "$1/volume"
+cp "$2" "$1/base/bin/deno"
+for library in $(ldd "$2" | grep -o '/[^ ]*'); do
+  mkdir -p "$1/base$(dirname "$library")"
+  cp -L "$library" "$1/base$library"
+done
+chown 1000:1000 "$1/volume"
+`;
+
+/** $1: the folder. $2: Deno's cache of npm packages. The rest: the packages that the cache shall have. */
+const CACHE = `
+to="$1/cache/npm/registry.npmjs.org"
+from="$2/registry.npmjs.org"
+shift 2
+for package; do
+  mkdir -p "$to/$package"
+  cp -r "$from/$package/." "$to/$package"
+done
+`;
+
+/** What the image says of how it is to be run, as far as it is looked at here. */
+export interface Config {
+  /** The user and group. */
+  User: string;
+  /** The ports that it listens on. */
+  ExposedPorts: Record<string, unknown>;
+  /** The environment, each as `NAME=value`. */
+  Env: string[];
+  /** The command. */
+  Entrypoint: string[];
+  /** The folders that are written to. */
+  Volumes: Record<string, unknown>;
+}
+
+/** The image, unpacked. */
+export class Image implements AsyncDisposable {
+  /** What it says of how it is to be run. */
+  readonly config: Config;
+  /** Where its file system lies. */
+  readonly root: string;
+  /** Bytes that it has more than Deno's official image. */
+  readonly added: number;
+  /** The folder of the host that stands for its volume. */
+  readonly volume: string;
+
+  readonly #folder: string;
+
+  private constructor(folder: string, config: Config, root: string, added: number) {
+    this.#folder = folder;
+    this.config = config;
+    this.root = root;
+    this.added = added;
+    this.volume = `${folder}/volume`;
+  }
+
+  /**
+   * Builds it as the Containerfile says, without a network. In place of Deno's official image stands one of the same
+   * name, made from the Deno that runs the tests and the C library; the packages come from the cache of that Deno.
+   *
+   * @param packages The npm packages that the build finds in the cache.
+   * @returns The image. Disposing of it removes all that was built.
+   * @throws {Error} If it cannot be built, such as for another package.
+   */
+  static async build(packages: string[]): Promise<Image> {
+    await using cleanup = new AsyncDisposableStack();
+    const folder = await Deno.makeTempDir({ prefix: "echo-image-" });
+    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const buildah = (...args: string[]) =>
+      output(
+        ...["unshare", "--net", "buildah", "--storage-driver=vfs", `--root=${folder}/store`],
+        ...[`--runroot=${folder}/run`, ...args],
+      );
+    const build = (file: string, tag: string, context: string, ...args: string[]) =>
+      buildah("build", "--quiet", "--isolation=chroot", `--file=${file}`, `--tag=${tag}`, ...args, context);
+
+    const [, official = ""] = /^FROM (\S+)$/m.exec(await Deno.readTextFile(CONTAINERFILE)) ?? [];
+    const { npmCache } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
+    await output("sh", "-ec", BASE, "sh", folder, Deno.execPath());
+    await output("sh", "-ec", CACHE, "sh", folder, npmCache, ...packages);
+    await Deno.writeTextFile(`${folder}/Base`, "FROM scratch\nCOPY base /\nENV PATH=/usr/bin:/bin\n");
+    await Deno.writeTextFile(`${folder}/Cached`, `FROM ${official}\nCOPY cache /usr/lib/echo-server/cache\n`);
+    await build(`${folder}/Base`, official, folder);
+    await build(`${folder}/Cached`, "cached", folder);
+    // This sets what the first stage stands on; the second stands on the image without the packages.
+    await build(CONTAINERFILE, "echo-server", ROOT, "--layers=false", "--from=localhost/cached");
+
+    const inspect = async (image: string) => JSON.parse(await buildah("inspect", "--type=image", image));
+    const { OCIv1: { config } } = await inspect("echo-server");
+    const container = (await buildah("from", "echo-server")).trim();
+    const root = (await buildah("mount", container)).trim();
+    const added = await bytes(root) - await bytes(`${folder}/base`);
+    const image = new Image(folder, config, root, added);
+    cleanup.move();
+    return image;
+  }
+
+  /** Every file and folder in it, each a line with its path, size, times, owner and mode. */
+  async files(): Promise<string[]> {
+    return (await output("find", this.root, "-printf", "%P %s %T@ %C@ %U:%G %m\n")).split("\n");
+  }
+
+  /**
+   * Prepares a container: process and mount namespaces of its own, no capability, a root file system that is read-only
+   * but for the volume.
+   *
+   * @returns The container. It has the network of the test.
+   */
+  async container(): Promise<Container> {
+    const bundle = await Deno.makeTempDir({ dir: this.#folder, prefix: "bundle-" });
+    const [uid, gid] = this.config.User.split(":").map(Number);
+    const none = { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] };
+    const spec = {
+      ociVersion: "1.0.2",
+      process: {
+        user: { uid, gid },
+        // The port is any that is free.
+        args: this.config.Entrypoint.map((arg) => arg.replace("0.0.0.0:4000", "127.0.0.1:0"))
+          .concat("--hostname=127.0.0.1", "--port=0"),
+        env: this.config.Env,
+        cwd: "/",
+        capabilities: none,
+        noNewPrivileges: true,
+      },
+      root: { path: this.root, readonly: true },
+      mounts: [
+        { destination: "/proc", type: "proc", source: "proc" },
+        { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755", "size=64k"] },
+        ...Object.keys(this.config.Volumes).map((destination) => (
+          { destination, type: "bind", source: this.volume, options: ["bind", "rw"] }
+        )),
+      ],
+      linux: { namespaces: [{ type: "pid" }, { type: "mount" }] },
+    };
+    await Deno.writeTextFile(`${bundle}/config.json`, JSON.stringify(spec));
+    return new Container(bundle);
+  }
+
+  /** Removes all that was built. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+}
+
+/** A container, before, while and after it runs. */
+export class Container implements AsyncDisposable {
+  /** The command that runs it, for a `Program`: it passes on signals and ends with the exit status of the server. */
+  readonly command: string[];
+
+  readonly #runc: string[];
+
+  /** @param bundle The folder with its `config.json`. */
+  constructor(bundle: string) {
+    this.#runc = ["runc", `--root=${bundle}/state`];
+    this.command = [...this.#runc, "run", `--bundle=${bundle}`, "echo-server"];
+  }
+
+  /** What the kernel says of its first process. */
+  async status(): Promise<string> {
+    const [runc = "", ...args] = this.#runc;
+    const { pid } = JSON.parse(await output(runc, ...args, "state", "echo-server"));
+    // Deno itself reads nothing in /proc unless it is granted everything.
+    return await output("cat", `/proc/${pid}/status`);
+  }
+
+  /** Kills it, if it runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [runc = "", ...args] = this.#runc;
+    await output(runc, ...args, "delete", "--force", "echo-server");
+  }
+}
+
+async function bytes(folder: string): Promise<number> {
+  return parseInt(await output("du", "--summarize", "--bytes", folder));
+}
