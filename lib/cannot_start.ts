@@ -24,3 +24,13 @@ export function explain(cause: unknown, known: [new () => Error, string][], wayO
   const [, why] = known.find(([Class]) => cause instanceof Class) ?? [];
   return why ?? `${messageOf(cause)}; ${wayOut}`;
 }
+
+/**
+ * Explains what to do about a permission that Deno has not been given.
+ *
+ * @param flag The flag that gives it.
+ * @returns A part of a message.
+ */
+export function permissionMissing(flag: string): string {
+  return `the permission is missing, run again with ${flag} before main.ts ("deno task start" cannot take it)`;
+}

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CannotStart, explain } from "./cannot_start.ts";
+import { CannotStart, explain, permissionMissing } from "./cannot_start.ts";
 
 /**
  * Clients that may wait to be accepted. Linux cuts it to `net.core.somaxconn`, 4096 by default (listen(2)); Deno's own
@@ -44,7 +44,7 @@ export function listen(hostname: string, port: number, options: ListenOptions = 
     const by = reusePort ? " by a server without --reuse-port, or of another user" : "";
     const shown = os === "linux" ? ` ("ss -ltnp sport = :${port}" shows it)` : "";
     const why = explain(cause, [
-      [NotCapable, `the permission is missing, run again with --allow-net=${addressOf(hostname, port)}`],
+      [NotCapable, permissionMissing(`--allow-net=${addressOf(hostname, port)}`)],
       [AddrInUse, `the port is taken${by}; end what listens there${shown} or choose another with --port`],
       [AddrNotAvailable, "no interface of this machine has that address; choose another with --hostname"],
       [PermissionDenied, "the system does not let this user have that port; choose one from 1024 up with --port"],

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CannotStart, explain } from "./cannot_start.ts";
+import { CannotStart, explain, permissionMissing } from "./cannot_start.ts";
 
 /** The system that this is. */
 type Os = typeof Deno.build.os;
@@ -52,7 +52,7 @@ const CHOOSE = "choose another with --access-log";
 function permissionHint(folder: string): string {
   // Deno takes a comma for the end of a path, and has no way to write one.
   if (folder.includes(",")) return `Deno cannot be given a folder with a comma; ${CHOOSE}`;
-  return `the permission is missing, run again with --allow-write=${folder}`;
+  return permissionMissing(`--allow-write=${folder}`);
 }
 
 function cannotCreate(folder: string, path: string, cause: unknown, os: Os): CannotStart {

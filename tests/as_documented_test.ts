@@ -1,9 +1,9 @@
 /**
- * The two ways in which it is run for real: by the documented command, and as one file. Both need port 4000 and
- * `/var/log`, so their tests stand in one file: those of a file run one after the other.
+ * The ways in which it is run for real: by the documented command, as one file, and by who may write nothing but a
+ * checkout. All need port 4000, so their tests stand in one file: those of a file run one after the other.
  */
 
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { isRoot } from "./privileges.ts";
 import { canRun, Program, until } from "./program.ts";
 import { readToEnd, roundTrip } from "./tcp.ts";
@@ -17,9 +17,22 @@ const ACCESS_LOG = `${FOLDER}/access.log`;
 const ARTIFACT = "dist/echo-server";
 const ROOT = new URL("..", import.meta.url);
 
+/** A user with no rights of root's. */
+const USER = 1000;
+
+/** $1: the checkout. $2: Deno. $3: Deno's cache of npm packages. $4: the folder that all of it is copied to. */
+const CLONE = `
+mkdir "$4/clone" "$4/cache"
+cp -r "$1/main.ts" "$1/lib" "$1/deno.json" "$1/deno.lock" "$4/clone"
+cp "$2" "$4/deno"
+cp -r "$3" "$4/cache/npm"
+if [ "$(id -u)" = 0 ]; then chown -R ${USER}:${USER} "$4"; fi
+`;
+
 const noTerminal = canRun && hasTool("socat") ? "" : "needs socat";
 const compiled = canRun ? run(Deno.execPath(), "task", "compile") : undefined;
-const cannotStart = whyNotStart();
+const portTaken = whyNotListen();
+const cannotStart = portTaken || (isRoot ? "" : "needs root for /var/log");
 const cannotCompile = !canRun
   ? "permissions are missing"
   : compiled?.stderr.includes("denort")
@@ -52,6 +65,38 @@ Deno.test({
     await conn.closeWrite();
     assertEquals(await readToEnd(conn), message);
     await terminal.says(/exit status 0/);
+  },
+});
+
+Deno.test({
+  ...unless(portTaken, "deno task dev serves for an ordinary user, and starts anew when a file changes"),
+  async fn() {
+    await using cleanup = new AsyncDisposableStack();
+    const folder = await Deno.makeTempDir({ prefix: "echo-clone-" });
+    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const { npmCache } = JSON.parse(run(Deno.execPath(), "info", "--json").stdout);
+    assert(run("sh", "-ec", CLONE, "sh", ROOT.pathname, Deno.execPath(), npmCache, folder).success);
+    const drop = ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--bounding-set=-all"];
+    const env = { DENO_DIR: `${folder}/cache`, HOME: folder, NO_COLOR: "1" };
+    const accessLog = `${folder}/clone/log/access.log`;
+    const command = [...isRoot ? drop : [], `${folder}/deno`, "task", `--config=${folder}/clone/deno.json`, "dev"];
+    const program = cleanup.use(await Program.start({ command, env, accessLog }));
+    // "deno task" is killed without its own child.
+    const [child] = run("cat", `/proc/${program.pid}/task/${program.pid}/children`).stdout.split(" ");
+    cleanup.defer(() => void run("kill", "-KILL", child ?? ""));
+
+    const address = { hostname: "127.0.0.1", port: 4000 };
+    assertEquals(program.address, address);
+    const hello = new TextEncoder().encode("hello");
+    assertEquals(await roundTrip(address, hello), hello);
+    Deno.writeTextFileSync(`${folder}/clone/lib/clock.ts`, "// changed\n", { append: true });
+    await program.line(/listening on /, 2);
+    assertEquals(await roundTrip(address, hello), hello);
+    assertEquals(program.log(), "[client 1]: received 5 bytes\n".repeat(2));
+    assertEquals(Deno.statSync(accessLog).uid, Deno.statSync(folder).uid); // the ordinary user's
+    program.kill("SIGINT"); // after SIGTERM the watcher would wait for a file to change
+    await program.line(/stopping/, 2);
+    assertEquals(await program.exit(), 0);
   },
 });
 
@@ -106,10 +151,9 @@ function restoring(path: string): Disposable {
   return { [Symbol.dispose]: () => before === undefined ? Deno.removeSync(path) : Deno.truncateSync(path, before) };
 }
 
-/** Why neither can be started here; empty if they can. */
-function whyNotStart(): string {
+/** Why none of them can be started here; empty if they can. */
+function whyNotListen(): string {
   if (!canRun) return "permissions are missing";
-  if (!isRoot) return "needs root for /var/log";
   try {
     Deno.listen({ port: 4000 }).close();
     return "";

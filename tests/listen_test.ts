@@ -6,7 +6,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { CannotStart } from "../lib/cannot_start.ts";
+import { CannotStart, permissionMissing } from "../lib/cannot_start.ts";
 import { addressOf, BACKLOG, listen, type ListenOptions } from "../lib/listen.ts";
 import { granted, unless } from "./granted.ts";
 import { roundTrip } from "./tcp.ts";
@@ -124,7 +124,7 @@ Deno.test({
   permissions: { net: false },
   fn() {
     const message = reason("127.0.0.1", 4000, Deno.errors.NotCapable);
-    assert(message.endsWith("run again with --allow-net=127.0.0.1:4000"), message);
+    assert(message.endsWith(permissionMissing("--allow-net=127.0.0.1:4000")), message);
   },
 });
 
@@ -133,7 +133,7 @@ Deno.test({
   permissions: { net: false },
   fn() {
     const message = reason("::1", 4000, Deno.errors.NotCapable);
-    assert(message.endsWith("run again with --allow-net=[::1]:4000"), message);
+    assert(message.endsWith(permissionMissing("--allow-net=[::1]:4000")), message);
   },
 });
 
