@@ -24,6 +24,11 @@ function commit(): string {
   return "commit unknown";
 }
 
+if (Deno.args.length > 0) {
+  console.error(`deno task compile takes no arguments, not ${Deno.args.join(" ")}: it makes ${ARTIFACT}`);
+  Deno.exit(2);
+}
+
 Deno.mkdirSync("dist", { recursive: true });
 // The program may not read the repository when it runs, so the commit is written into the entry that is compiled.
 Deno.writeTextFileSync(

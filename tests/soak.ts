@@ -2,7 +2,7 @@
  * Drives the whole program with everything at once, at random, for as long as is asked: clients of every kind, signals,
  * rotations of the log, a full disk. Exits with 1 if the program breaks a promise.
  *
- * Usage: `deno task soak --seconds=600 --seed=1`
+ * Usage: `deno task soak --help`
  *
  * @module
  */
@@ -30,16 +30,46 @@ const SMALL_HEAP = { DENO_V8_FLAGS: "--max-heap-size=32" };
 /** Milliseconds in which all clients must have ended once the time is over. */
 const LAST_CLIENT = 30_000;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string", default: "30" },
-    seed: { type: "string", default: `${crypto.getRandomValues(new Uint32Array(1))[0]}` },
-  },
-});
-const duration = Number(values.seconds) * 1000;
+const HELP = `\
+Drives the server with all loads and faults at random.
+
+Usage: deno task soak [flags]
+
+  --seconds=N   for so long (30)
+  --seed=N      the same numbers again (any)
+  --help        print this
+`;
+
+const { seconds, seed } = readFlags();
+
+/** Reads the command line; ends at a wrong one, and after the help. */
+function readFlags(): { seconds: number; seed: number } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        seconds: { type: "string", default: "30" },
+        seed: { type: "string", default: `${crypto.getRandomValues(new Uint32Array(1))[0]}` },
+        help: { type: "boolean" },
+      },
+    });
+    if (values.help) {
+      console.log(HELP.trimEnd());
+      Deno.exit(0);
+    }
+    const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
+    if (!(seconds > 0 && seconds < Infinity)) {
+      throw new Error(`--seconds takes a number above 0, not "${values.seconds}"`);
+    }
+    if (!Number.isInteger(seed)) throw new Error(`--seed takes a whole number, not "${values.seed}"`);
+    return { seconds, seed };
+  } catch (error) {
+    console.error(`soak: ${error instanceof Error ? error.message : error}; see --help`);
+    Deno.exit(2);
+  }
+}
 
 /** The next random number from 0 to below 1 (mulberry32): the same seed, the same numbers. */
-let state = Number(values.seed) | 0;
+let state = seed | 0;
 function random(): number {
   state = (state + 0x6d2b79f5) | 0;
   let mixed = Math.imul(state ^ (state >>> 15), state | 1);
@@ -210,8 +240,7 @@ function checkLog(lines: Line[]): void {
 }
 
 async function soak(): Promise<void> {
-  check(duration > 0, `--seconds takes a number above 0, not "${values.seconds}"`);
-  console.log(`soak: ${values.seconds} s, --seed=${values.seed}${canMount ? "" : ", without a full disk: needs root"}`);
+  console.log(`soak: ${seconds} s, --seed=${seed}${canMount ? "" : ", without a full disk: needs root"}`);
   using disk = canMount ? new Tmpfs("size=16m") : undefined;
   const place = disk === undefined ? {} : { accessLog: `${disk.folder}/access.log` };
   await using program = await Program.start({ ...place, flags: FLAGS, env: SMALL_HEAP });
@@ -225,9 +254,9 @@ async function soak(): Promise<void> {
   }, 1000);
   let early, late;
   try {
-    await drive(program, disk, duration / 4);
+    await drive(program, disk, seconds * 250);
     early = await program.figures();
-    await drive(program, disk, duration * 3 / 4);
+    await drive(program, disk, seconds * 750);
     late = await program.figures();
   } finally {
     clearInterval(progress);
@@ -250,6 +279,6 @@ async function soak(): Promise<void> {
 try {
   await soak();
 } catch (error) {
-  console.error(`soak: FAILED with --seed=${values.seed}: ${error instanceof Error ? error.message : error}`);
+  console.error(`soak: FAILED with --seed=${seed}: ${error instanceof Error ? error.message : error}`);
   Deno.exit(1);
 }
