@@ -99,7 +99,7 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
     this.changed();
   }
 
-  /** Yields each client's connection. To be iterated once. By the time that it is seen, {@linkcode Acceptor.closed} may be so. */
+  /** Yields each client, once. {@linkcode Acceptor.close} may have been called by the time that one is seen. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Deno.TcpConn, void, void> {
     const { listener, hasRoom } = this.#options;
     while (!this.closed) {

@@ -10,14 +10,19 @@ import {
   getJsonLinesFormatter,
   getLogger,
   getTextFormatter,
-  type Logger,
   type LogLevel,
   type TextFormatter,
   type TextFormatterOptions,
 } from "@logtape/logtape";
 
+/** Reports a message whose `{placeholders}` are filled in with the properties. */
+export type Report = (message: string, properties?: Record<string, unknown>) => void;
+
 /** Where the parts of the program report to. */
-export type Diagnostics = Pick<Logger, "debug" | "info" | "warn" | "error">;
+export type Diagnostics = Readonly<Record<"debug" | "info" | "warn" | "error", Report>>;
+
+/** How grave a report is, from the least. */
+export type Level = "debug" | "info" | "warning" | "error";
 
 /** How the diagnostics look. */
 export type LogFormat = "text" | "json" | "journal";
@@ -25,7 +30,7 @@ export type LogFormat = "text" | "json" | "journal";
 /** What {@linkcode setUpDiagnostics} sets up. */
 export interface DiagnosticsOptions {
   /** The least severe level that is reported. */
-  level: LogLevel;
+  level: Level;
   /** `text` for people, `json` for one JSON object a line, `journal` for systemd's journal. */
   format: LogFormat;
   /** Whether text has colours. */

@@ -6,8 +6,8 @@
 
 import { CannotStart, explain, permissionMissing } from "./cannot_start.ts";
 
-/** The system that this is. */
-type Os = typeof Deno.build.os;
+/** A system that Deno runs on. */
+export type Os = typeof Deno.build.os;
 
 /**
  * Opens a file to append to. A missing file is created, and so is a missing folder.

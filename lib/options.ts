@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { LogFormat } from "./diagnostics.ts";
+import type { Level, LogFormat } from "./diagnostics.ts";
 import type { Limits } from "./server.ts";
 
 /** The levels that `--log-level` takes, from all reports to the gravest. */
-export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
+export const LOG_LEVELS: readonly Level[] = ["debug", "info", "warning", "error"];
 
 /** The looks that `--log-format` takes. */
-export const LOG_FORMATS = ["text", "json", "journal"] as const;
+export const LOG_FORMATS: readonly LogFormat[] = ["text", "json", "journal"];
 
 /** What the server is to do. */
 export interface Options extends Limits {
@@ -24,7 +24,7 @@ export interface Options extends Limits {
   /** Where the access log is. */
   accessLog: string;
   /** The least severe level that is reported. */
-  logLevel: typeof LOG_LEVELS[number];
+  logLevel: Level;
   /** How reports look. */
   logFormat: LogFormat;
 }

@@ -41,7 +41,7 @@ const NOBODY_READS_AFTER = 1000;
  */
 export class Reports {
   /** Characters that may wait, besides those that are being written. */
-  maxQueued = MAX_QUEUED;
+  maxQueued: number = MAX_QUEUED;
 
   readonly #options: ReportsOptions;
   #waiting = "";

@@ -139,7 +139,7 @@ Deno.test(
 for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
   Deno.test(unless(missing, `main.ts is whole or gone after ${signal} in any moment of its start`), async () => {
     let whole = 0;
-    for (let ms = 0; ms <= 90; ms += 6) {
+    for (let ms = 0; whole < 4; ms += 7) {
       let sent = false;
       const onSpawn = (process: Deno.ChildProcess) =>
         void setTimeout(() => {
@@ -160,7 +160,6 @@ for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
         assert(error instanceof Error && error.message.startsWith("the program ended without"), String(error));
       }
     }
-    assert(whole > 0, "no signal came late enough");
   });
 }
 
