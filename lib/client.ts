@@ -32,17 +32,16 @@ export class Client {
   /** Its number, counted from 1 in accept order. */
   readonly number: number;
 
-  /** Its place among the clients in hand. Kept by the server. */
+  /** Where it stands in the server's list of clients in hand, so that it is taken out without a search. Set by the server. */
   slot: number = -1;
 
   readonly #conn: Deno.TcpConn;
   readonly #message: Message;
   #sent = 0;
-  #replied = false;
-  #letGo: LetGo | undefined;
+  #replied = false; // whether its reply has been sent in full: from then on it is served, and not let go
+  #letGo: LetGo | undefined; // why it is let go; the first reason counts
 
-  // For idleTicks().
-  #moved = -1; // so that the tick after the accept counts as a change, as the tick after a byte does
+  #movedBefore: number | undefined; // bytes that had moved at the last tick; none was seen yet
   #idleTicks = 0;
 
   /**
@@ -91,7 +90,7 @@ export class Client {
         await log.append(this.number, this.#message.length);
       }
     } catch (error) {
-      this.#letGo ??= whyLetGo(error);
+      this.#letGo ??= whyLetGo(error); // what letGo() closed under a read or write has its reason already
     } finally {
       this.#message[Symbol.dispose]();
       this.#conn[Symbol.dispose]();
@@ -118,8 +117,8 @@ export class Client {
    */
   idleTicks(): number {
     const moved = this.#message.length + this.#sent;
-    this.#idleTicks = moved === this.#moved ? this.#idleTicks + 1 : 0;
-    this.#moved = moved;
+    this.#idleTicks = moved === this.#movedBefore ? this.#idleTicks + 1 : 0;
+    this.#movedBefore = moved;
     return this.#idleTicks;
   }
 

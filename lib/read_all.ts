@@ -87,8 +87,9 @@ export class Message implements Disposable {
    */
   front(): Chunk | undefined {
     const chunk = this.#chunks[this.#first];
-    if (chunk === undefined || this.#first < this.#chunks.length - 1) return chunk;
-    return this.#filled > 0 ? chunk.subarray(0, this.#filled) : undefined;
+    const isLast = this.#first === this.#chunks.length - 1;
+    if (!isLast) return chunk; // full, or there is none
+    return this.#filled > 0 ? chunk?.subarray(0, this.#filled) : undefined;
   }
 
   /** Gives back the chunk that {@linkcode Message.front} is in. */

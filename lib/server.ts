@@ -226,7 +226,7 @@ export class Server {
     if (this.#clients.length === 0 && this.#acceptor.closed) this.#empty.resolve();
   };
 
-  /** Fills the client's slot with the last client. */
+  /** Takes it out of the list: the last one moves into its slot. */
   #remove({ slot }: Client): void {
     const last = this.#clients.pop();
     if (last === undefined || last.slot === slot) return;
