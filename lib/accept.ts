@@ -86,7 +86,7 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
     this.#turns = this.#options.clock.every(TURN, () => {
       quiet = this.#pending !== undefined && this.#pending === seen ? quiet + 1 : 0;
       seen = this.#pending;
-      if (quiet === QUIET_TURNS) this.close();
+      if (quiet === QUIET_TURNS) this.#stopListening();
     });
   }
 
@@ -94,9 +94,14 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
   close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#turns?.[Symbol.dispose]();
-    this.#options.listener[Symbol.dispose](); // the accept that is under way rejects, or brings one last client
+    this.#stopListening();
     this.changed();
+  }
+
+  /** The accept that is under way rejects, and so closes; or it brings one last client before the next one does. */
+  #stopListening(): void {
+    this.#turns?.[Symbol.dispose]();
+    this.#options.listener[Symbol.dispose]();
   }
 
   /** Yields each client, once. {@linkcode Acceptor.close} may have been called by the time that one is seen. */

@@ -93,9 +93,23 @@ Deno.test("Acceptor.drain() closes the listener when an accept has stayed pendin
   all.clock.turn(2);
   assert(!all.listener.closed);
   all.clock.turn(1);
-  assert(all.listener.closed && all.acceptor.closed);
+  assert(all.listener.closed);
   await all.loop;
+  assert(all.acceptor.closed);
   assertEquals(all.clock.pending, 0);
+});
+
+Deno.test("Acceptor.drain() yields the client whose accept resolves as the listener is closed", async () => {
+  const all = accepting();
+  await nextTurn();
+  all.acceptor.drain();
+  all.clock.turn(2);
+  const last = new FakeConn();
+  all.listener.push(last);
+  all.clock.turn(1); // before the accept's continuation has run
+  assert(all.listener.closed);
+  await all.loop;
+  assertEquals([all.accepted, last.closed, all.acceptor.closed], [[last], false, true]);
 });
 
 Deno.test("Acceptor.drain() takes clients and those that are gone for progress", async () => {
