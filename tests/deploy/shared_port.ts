@@ -1,0 +1,86 @@
+/**
+ * Two servers that share port 4000, and clients that neither of them may lose.
+ *
+ * It is a program (`shared_port.ts restart` or `kill`), for a network namespace of its own: what becomes of the clients
+ * in the queue of a server that ends is up to a setting of the namespace. It prints what it has seen as JSON.
+ *
+ * @module
+ */
+
+import { parseLines, Program, until } from "../program.ts";
+import { pattern, readToEnd, writeAll } from "../tcp.ts";
+import { output } from "./installation.ts";
+import { Load, loggedSizes } from "./load.ts";
+
+const ADDRESS = { hostname: "127.0.0.1", port: 4000 };
+
+/** What has been seen. */
+export interface Seen {
+  /** Bytes of each message that came back, in ascending order. */
+  served: number[];
+  /** Bytes of each line in the logs of both, in ascending order. */
+  logged: number[];
+  /** Clients that were connected, and did not get their bytes back. */
+  lost: number;
+  /** Clients that were reset while they connected. */
+  notConnected: number;
+}
+
+/** Restarts the two in turn, several times, under load. */
+async function restart(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen> {
+  const programs = new Map<string, Program>();
+  const start = async (log: string) => {
+    const flags = ["--reuse-port"];
+    programs.set(log, cleanup.use(await Program.start({ ...ADDRESS, accessLog: log, flags })));
+  };
+  for (const log of logs) await start(log);
+  const load = cleanup.use(new Load(ADDRESS, 32, 20_000));
+  for (const log of [...logs, ...logs, ...logs]) {
+    await load.serves(200);
+    programs.get(log)?.kill("SIGTERM");
+    await programs.get(log)?.exit();
+    await start(log);
+  }
+  await load.serves(200);
+  await load.stop();
+  return {
+    served: load.served,
+    logged: loggedSizes(logs.flatMap((log) => parseLines(Deno.readTextFileSync(log)))),
+    lost: load.failures.filter(({ port }) => port !== 0).length,
+    notConnected: load.failures.filter(({ port }) => port === 0).length,
+  };
+}
+
+/** Kills one of the two while clients are in its queue. */
+async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen> {
+  const [first, second] = await Promise.all(
+    logs.map(async (accessLog) => cleanup.use(await Program.start({ ...ADDRESS, accessLog, flags: ["--reuse-port"] }))),
+  );
+  if (first === undefined || second === undefined) throw new Error("two logs make two servers");
+  first.kill("SIGSTOP"); // so that it accepts nobody
+  await until(async () => (await output("cat", `/proc/${first.pid}/stat`)).includes(") T "));
+  const conns: Deno.TcpConn[] = [];
+  while (conns.length < 64) conns.push(cleanup.use(await Deno.connect(ADDRESS)));
+  first.kill("SIGKILL");
+  await first.exit();
+  const served: number[] = [];
+  for (const [i, conn] of conns.entries()) {
+    try {
+      await writeAll(conn, pattern(i));
+      await conn.closeWrite();
+      served.push((await readToEnd(conn)).length);
+    } catch (error) {
+      // Whatever the system calls it that the connection is gone.
+      if (!(error instanceof Error) || !("code" in error)) throw error;
+    }
+  }
+  return { served, logged: loggedSizes(second.lines()), lost: conns.length - served.length, notConnected: 0 };
+}
+
+if (import.meta.main) {
+  await using cleanup = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "echo-shared-port-" });
+  cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+  const logs = [`${folder}/1/access.log`, `${folder}/2/access.log`];
+  console.log(JSON.stringify(await (Deno.args[0] === "kill" ? kill : restart)(logs, cleanup)));
+}
