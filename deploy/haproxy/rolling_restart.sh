@@ -42,6 +42,11 @@ say() {
   printf '%s %s\n' "$(date +%T)" "$*"
 }
 
+# Says why server $1 is left drained, and how it comes back.
+left_drained() {
+  fail "$1 $2 and is left drained. To bring it back: set server $backend/$1 state ready"
+}
+
 fail() {
   printf '%s\n' "rolling_restart.sh: $*" >&2
   exit 1
@@ -100,12 +105,11 @@ for server; do
 
   say "$server: restart"
   sh -c "$command" sh "$server" "${address%:*}" ||
-    fail "$server was not restarted and is left drained. To bring it back: set server $backend/$server state ready"
+    left_drained "$server" 'was not restarted'
 
   # Only checks made from now on count.
   tell "set server $backend/$server health down"
-  await "$server" status 'DRAIN' ||
-    fail "$server did not come up within $seconds s and is left drained"
+  await "$server" status 'DRAIN' || left_drained "$server" "did not come up within $seconds s"
   tell "set server $backend/$server state ready"
   await "$server" status 'UP*' || fail "$server is not up after $seconds s"
   say "$server: up"
