@@ -102,7 +102,7 @@ export class Installation implements AsyncDisposable {
     }
     // The port is any that is free.
     start = replace(start, "--allow-net=0.0.0.0:4000", "--allow-net=127.0.0.1:0");
-    const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${this.accessLog}`];
+    const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${this.accessLog}`, "--log-format=text"];
     const script = RUN(this.#unit, environment, start, tracer);
     return ["unshare", "--mount", "sh", "-ec", script, "sh", this.#folder, ...flags];
   }

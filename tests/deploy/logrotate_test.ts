@@ -21,8 +21,9 @@ Deno.test({
 
     // What stands in for the system's: the path, and systemctl, which does the same by the unit's ExecReload.
     let config = await Deno.readTextFile(CONFIG);
-    config = replace(config, "/var/log/echo-server/access.log", accessLog);
-    config = replace(config, "systemctl try-reload-or-restart echo-server.service", `kill -HUP ${server.pid}`);
+    config = replace(config, "/var/log/echo-server/access.log /var/log/echo-server@*/access.log", accessLog);
+    const reload = 'systemctl try-reload-or-restart echo-server.service "echo-server@*.service"';
+    config = replace(config, reload, `kill -HUP ${server.pid}`);
     await Deno.writeTextFile(`${folder}/logrotate.conf`, config, { mode: 0o644 });
 
     await using load = new Load(server.address, 32, 4096);

@@ -19,16 +19,21 @@ const OTHERS = {
 
 /** Each tool's arguments that make it do nothing, and the Debian package that brings it. */
 const TOOLS = {
+  "buildah": { args: ["--version"], from: "buildah" },
   "haproxy": { args: ["-v"], from: "haproxy" },
   "logrotate": { args: ["--version"], from: "logrotate" },
-  "buildah": { args: ["--version"], from: "buildah" },
+  "mke2fs": { args: ["-V"], from: "e2fsprogs" },
+  "mmdebstrap": { args: ["--version"], from: "mmdebstrap" },
+  "nsenter": { args: ["--version"], from: "util-linux" },
   "prlimit": { args: ["--version"], from: "util-linux" },
+  "qemu-system-x86_64": { args: ["--version"], from: "qemu-system-x86" },
   "runc": { args: ["--version"], from: "runc" },
   "setpriv": { args: ["--version"], from: "util-linux" },
   "socat": { args: ["-V"], from: "socat" },
   "strace": { args: ["-V"], from: "strace" },
   "sysctl": { args: ["--version"], from: "procps" },
   "systemd-analyze": { args: ["--version"], from: "systemd" },
+  "systemd-nspawn": { args: ["--version"], from: "systemd-container" },
 } as const;
 
 /** What a test may need. */

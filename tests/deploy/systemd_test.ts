@@ -9,13 +9,14 @@ import { replace } from "./replace.ts";
 import { allowedCalls } from "./syscall_filter.ts";
 import { Unit } from "./unit.ts";
 
-const PATH = new URL("../../deploy/systemd/echo-server.service", import.meta.url).pathname;
+const FOLDER = new URL("../../deploy/systemd/", import.meta.url).pathname;
+const PATH = `${FOLDER}echo-server.service`;
 
 /** What it takes to run the server as the unit does. */
 const SANDBOX = ["root", "mount namespaces", "prlimit", "setpriv"] as const;
 
-async function unit(): Promise<Unit> {
-  return new Unit(await Deno.readTextFile(PATH));
+async function unit(path = PATH): Promise<Unit> {
+  return new Unit(await Deno.readTextFile(path));
 }
 
 Deno.test({
@@ -45,11 +46,31 @@ Deno.test({
 });
 
 Deno.test({
+  ...needing("echo-server@.service differs from echo-server.service only in what an instance has of its own"),
+  async fn() {
+    const one = await unit();
+    const template = await unit(`${FOLDER}echo-server@.service`);
+    const own = ["Description", "Environment", "ExecStart", "LogsDirectory", "SyslogIdentifier", "User"];
+    for (const name of new Set([...one.names, ...template.names])) {
+      assertEquals(own.includes(name), String(one.all(name)) !== String(template.all(name)), name);
+    }
+    const log = template.get("LogsDirectory");
+    assertEquals(
+      template.get("ExecStart"),
+      replace(one.get("ExecStart"), "0.0.0.0", "${ADDRESS}").replace("/var/log/echo-server", `/var/log/${log}`) +
+        ` --hostname=\${ADDRESS} --access-log=/var/log/${log}/access.log $FLAGS`,
+    );
+  },
+});
+
+Deno.test({
   ...needing("echo-server.service goes with the server's defaults"),
   async fn() {
     const settings = await unit();
     assert(settings.number("LimitNOFILE") > DEFAULTS.maxClients);
-    assert(settings.number("MemoryMax") > DEFAULTS.maxBuffered);
+    const [, orphans] = /tcp_max_orphans = (\d+)/.exec(await Deno.readTextFile(`${FOLDER}sysctl.conf`)) ?? [];
+    const kernel = 65_536 * (DEFAULTS.maxClients + Number(orphans));
+    assert(settings.number("MemoryMax") >= DEFAULTS.maxBuffered + kernel + 268_435_456);
     assert(settings.number("TimeoutStopSec") > DEFAULTS.drainTimeout);
     const folder = `/var/log/${settings.get("LogsDirectory")}`;
     assertEquals(DEFAULTS.accessLog, `${folder}/access.log`);

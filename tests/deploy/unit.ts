@@ -20,6 +20,11 @@ export class Unit {
     }
   }
 
+  /** The names of all settings. */
+  get names(): string[] {
+    return [...this.#settings.keys()];
+  }
+
   /** The values of a setting that may be given more than once. */
   all(name: string): string[] {
     return this.#settings.get(name) ?? [];
