@@ -148,17 +148,47 @@ Deno.test({
       assertEquals(await rotatedUnderLoad(run, ["1", "2", "3", "4"].map((name) => `echo-server@${name}`)), 20);
       await run("systemctl stop echo-server@3 echo-server@4");
     });
+
+    await step("restarts those on one port under load, one after the other, and loses no client", async () => {
+      const restart = documented("for name in 1 2");
+      assertEquals((await underLoad(run, "127.0.0.1", `${restart}; ${restart}`)).failures, []);
+    });
+
+    await step("has HAProxy before it by the documented lines, but not on the same port", async () => {
+      await run(`sed -i 's/maxconn 40000/maxconn 4000/; /server i[34]/d' deploy/haproxy/haproxy.cfg
+        ! (${documented("haproxy -c")})`);
+      await run(documented("install -D"));
+      await run("systemctl reset-failed haproxy; systemctl restart haproxy");
+      assertEquals(await run(echo("hello", "127.0.0.10")), "hello");
+      assertEquals(await run("cat /var/log/echo-server@127.0.0.1[12]/access.log"), "[client 1]: received 5 bytes\n");
+    });
+
+    await step("restarts those behind HAProxy under load, and loses no client", async () => {
+      const restart = "deploy/haproxy/rolling_restart.sh -c 'systemctl restart echo-server@$2'";
+      const { failures, served } = await underLoad(run, "127.0.0.10", restart);
+      assertEquals(failures, []);
+      assert(served > 100);
+      const starts = `journalctl -o cat -u echo-server@127.0.0.11 -u echo-server@127.0.0.12 | grep -c ^listening`;
+      assertEquals(await run(starts), "4\n");
+    });
   },
 });
+
+/** Runs a script while clients come, 16 at a time. Returns what became of them. */
+async function underLoad(run: (script: string) => Promise<string>, address: string, script: string): Promise<Outcome> {
+  const printed = await run(`rm -f /run/enough
+    ${crowd(`${address} steady 16`)} >/run/steady & load=$!; ${until("grep -q way /run/steady")}; sleep 0.5
+    ${script} >/run/script
+    sleep 0.5; touch /run/enough; wait $load; tail -n 1 /run/steady`);
+  return JSON.parse(printed);
+}
 
 /** Serves under load, rotates four times by force, and checks that no line is lost or doubled. Returns the number of files. */
 async function rotatedUnderLoad(run: (script: string) => Promise<string>, units: string[]): Promise<number> {
   const files = units.map((unit) => `/var/log/${unit}/access.log*`).join(" ");
-  const printed = await run(`rm -f /run/enough ${files}; systemctl restart ${units.join(" ")}
-    ${crowd("127.0.0.1 steady 16")} >/run/steady & load=$!; ${until("grep -q way /run/steady")}
-    for i in 1 2 3 4; do sleep 0.5; logrotate --force /etc/logrotate.d/echo-server; done
-    sleep 0.5; touch /run/enough; wait $load; tail -n 1 /run/steady`);
-  const { served, failures }: Outcome = JSON.parse(printed);
+  await run(`rm -f ${files}; systemctl restart ${units.join(" ")}`);
+  const rotations = "for i in 1 2 3 4; do sleep 0.5; logrotate --force /etc/logrotate.d/echo-server; done";
+  const { served, failures } = await underLoad(run, "127.0.0.1", rotations);
   assertEquals(failures, []);
   assert(served > 100);
   // A unit's client number makes its line unlike any other.
