@@ -16,7 +16,11 @@ const LARGEST_SIZE = 1_048_576;
 /** First chunks are cut from slabs of this many bytes: a page of a slab costs nothing until a byte is received into it. */
 const SLAB_SIZE = 1_048_576;
 
-/** Bytes of returned chunks kept for the next message. What is returned beyond them goes back to the system at once. */
+/**
+ * Bytes of returned chunks kept for the next message. What is returned beyond them is freed. glibc gives it back to the
+ * system if it had asked for it by mmap: after 9,000 clients of 60 kB 831 MiB stayed resident, and 451 with
+ * `MALLOC_MMAP_THRESHOLD_=65536` in the environment (mallopt(3)).
+ */
 const KEPT_LIMIT = 67_108_864;
 
 /** A piece of memory on loan. */
@@ -94,7 +98,7 @@ export class ChunkPool {
       this.#keptBytes += chunk.length;
       shelf.chunks.push(chunk);
     } else {
-      chunk.buffer.transfer(0); // frees it now: the collector would find it later than the next is needed
+      chunk.buffer.transfer(0); // freed now: the collector would find it later than the next is needed
     }
   }
 
