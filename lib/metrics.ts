@@ -60,26 +60,16 @@ export function exportMetrics(provider: MeterProvider, version: string, status: 
   } catch {
     return; // OpenTelemetry is not on. There is no other way to ask without a permission.
   }
-  const clients = meter.createObservableCounter("echo_server.clients", {
-    description: "Clients that have ended: served, or, with error.type, not served and why.",
-    unit: "{client}",
-  });
-  const active = meter.createObservableUpDownCounter("echo_server.client.active", {
-    description: "Clients in hand.",
-    unit: "{client}",
-  });
-  const echoed = meter.createObservableCounter("echo_server.message.echoed", {
-    description: "Bytes echoed to clients served to the end.",
-    unit: "By",
-  });
-  const buffered = meter.createObservableUpDownCounter("echo_server.buffer.usage", {
-    description: "Memory that messages hold.",
-    unit: "By",
-  });
-  const queued = meter.createObservableUpDownCounter("echo_server.access_log.queued", {
-    description: "Lines of the access log that wait for the disk.",
-    unit: "{line}",
-  });
+  const grows = (name: string, unit: string, description: string) =>
+    meter.createObservableCounter(name, { unit, description });
+  const growsAndShrinks = (name: string, unit: string, description: string) =>
+    meter.createObservableUpDownCounter(name, { unit, description });
+  const ended = "Clients that have ended: served, or, with error.type, not served and why.";
+  const clients = grows("echo_server.clients", "{client}", ended);
+  const active = growsAndShrinks("echo_server.client.active", "{client}", "Clients in hand.");
+  const echoed = grows("echo_server.message.echoed", "By", "Bytes echoed to clients served to the end.");
+  const buffered = growsAndShrinks("echo_server.buffer.usage", "By", "Memory that messages hold.");
+  const queued = growsAndShrinks("echo_server.access_log.queued", "{line}", "Lines that wait for the disk.");
   meter.addBatchObservableCallback((observer) => {
     const figures = status();
     observer.observe(clients, figures.served);
