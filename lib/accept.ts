@@ -104,7 +104,7 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
     this.#options.listener[Symbol.dispose]();
   }
 
-  /** Yields each client, once. {@linkcode Acceptor.close} may have been called by the time that one is seen. */
+  /** Yields each client, once. It has come too late if by then this is {@linkcode Acceptor.closed}. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Deno.TcpConn, void, void> {
     const { listener, hasRoom } = this.#options;
     while (!this.closed) {
@@ -116,7 +116,6 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
         this.#pending = listener.accept();
         const conn = await this.#pending;
         this.#pending = undefined;
-        if (this.closed) return conn.close(); // it came too late
         yield conn;
         this.#countQueue();
       } catch (error) {

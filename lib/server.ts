@@ -175,7 +175,7 @@ export class Server {
   }
 
   #take(conn: Deno.TcpConn): void {
-    if (this.#acceptor.closed) return conn.close(); // everybody has been let go since it was accepted
+    if (this.#acceptor.closed) return conn.close(); // it has come too late: everybody has been let go
     const { log, limits } = this.#options;
     const client = new Client(++this.#accepted, conn, this.#pool);
     client.slot = this.#clients.push(client) - 1;
