@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@s
 import { Reports } from "../lib/reports.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { canRun, Program, until } from "./program.ts";
-import { pattern, roundTrip, RudeClient } from "./tcp.ts";
+import { ending, pattern, roundTrip, RudeClient } from "./tcp.ts";
 import { nextTurn } from "./turns.ts";
 import { unless } from "./granted.ts";
 
@@ -191,13 +191,13 @@ Deno.test({
   async fn() {
     await using stderr = new Unread();
     const program = await stderr.start("--drain-timeout=1000");
-    using _ = await Deno.connect(program.address);
+    using stuck = await Deno.connect(program.address);
     await letGo(program, 2000);
     program.kill("SIGTERM");
     const stopped = performance.now();
     await until(() => performance.now() - stopped > 1000);
     program.kill("SIGTERM");
-    await until(async () => (await program.listeningPorts()).length === 0);
+    await ending(stuck);
     program.kill("SIGTERM");
     const ended = program.exit();
     stderr.open();
