@@ -140,7 +140,7 @@ for (const { make, name, missing } of disks) {
         await program.line(/stopping/);
         if (signals === 2) {
           const stopped = performance.now();
-          await until(() => performance.now() - stopped > 1000); // sooner, it would be taken for the first
+          await until(() => performance.now() - stopped > 1200); // sooner, it would be taken for the first
           program.kill("SIGTERM");
         }
         assertEquals(await program.exit(), 1);

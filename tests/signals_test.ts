@@ -60,7 +60,7 @@ Deno.test(
     await program.line(/stopping/);
     const stopped = performance.now();
     for (const signal of ["SIGTERM", "SIGINT"] as const) program.kill(signal);
-    await until(() => performance.now() - stopped > 1100);
+    await until(() => performance.now() - stopped > 1200);
     await program.statusWhen(({ active }) => active === 1);
     program.kill("SIGINT");
     assertEquals(await program.exit(), 0); // fails long before the drain timeout
