@@ -1,45 +1,42 @@
 /** One measurement: a fresh server under one workload. */
-import type { Load, LoadResult } from "./load.ts";
 import type { Peer } from "./peers.ts";
-import { cpuMicroseconds, memory, openDescriptors, resetPeak } from "./process.ts";
+import { memory, openDescriptors, resetPeak, run } from "./process.ts";
+import type { Figures } from "./results.ts";
 import { start } from "./server.ts";
+import type { Workload } from "./workloads.ts";
 
-/** What one measurement, or the median of several, brought. */
-export interface Figures {
-  /** CPU time of the server for each client, in microseconds. */
-  cpuPerClient: number;
-  /** The least and the most of it in any round: how far the figure can be trusted. */
-  cpuRange: [least: number, most: number];
-  clientsPerSecond: number;
-  /** Milliseconds from connect to end. */
+/** What the load program prints at its end, in milliseconds. */
+interface LoadResult {
+  /** Wall time from the first connect to the last end. */
+  elapsed: number;
+  /** CPU time meanwhile: of the server, of the load, of everything else on the machine. */
+  serverCpu: number;
+  loadCpu: number;
+  othersCpu: number;
+  /** From a client's connect to its end: the median and the 99th percentile of all clients. */
   p50: number;
   p99: number;
-  /** The most memory that was resident under load, and how much of it was not yet before the load, in bytes. */
-  peak: number;
-  peakOverIdle: number;
-  /** Memory of each idle client, in bytes; only where there were some. */
-  perIdleClient?: number;
 }
 
 /** How long the load may take, in milliseconds. */
 const TIMEOUT = 120_000;
 
+/** Compiles the load program into a folder. */
+export async function buildLoad(folder: string): Promise<void> {
+  await run("gcc", ["-O2", "-o", `${folder}/load`, `${import.meta.dirname}/load.c`]);
+}
+
 /**
  * Starts a server, warms it up, puts the load on it and ends it.
  *
+ * @param scratch A folder for what the server writes, where `built` holds what was built.
  * @throws {Error} if an echo was wrong, the load did not end, or the log does not hold one line for each client.
  */
-export async function measure(peer: Peer, scratch: string, load: Load): Promise<Figures> {
+export async function measure(peer: Peer, scratch: string, load: Workload): Promise<Figures> {
   await using server = await start(peer, scratch);
-  await using child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-net=127.0.0.0/8",
-      `${import.meta.dirname}/load.ts`,
-      `${server.port}`,
-      JSON.stringify(load),
-    ],
+  const { bytes, atATime, clients, warmUp, idle = 0, oneByteSends } = load;
+  await using child = new Deno.Command(`${scratch}/built/load`, {
+    args: [server.port, bytes, atATime, clients, warmUp, idle, oneByteSends ? 1 : bytes, ...server.pids].map(String),
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
@@ -51,53 +48,65 @@ export async function measure(peer: Peer, scratch: string, load: Load): Promise<
   const lines = readLines(child.stdout);
   const next = async () => {
     const { value, done } = await lines.next();
-    if (done) throw new Error("the load ended before its time, see above");
+    if (done) throw new Error(`the load on ${peer.name} ended before its time, see above`);
     return value;
   };
 
   await next(); // warm
-  const before = await memory(server.pid);
-  await resetPeak(server.pid);
+  const before = await sum(server.pids, "resident");
+  for (const pid of server.pids) await resetPeak(pid);
   let perIdleClient: number | undefined;
-  if (load.idle) {
+  if (idle > 0) {
     await goOn();
     await next(); // held
-    await accepted(server.pid, load.idle);
-    perIdleClient = ((await memory(server.pid)).resident - before.resident) / load.idle;
+    await accepted(server.pids, idle);
+    perIdleClient = (await sum(server.pids, "resident") - before) / idle;
   }
-  const cpuBefore = await cpuMicroseconds(server.pid);
   await goOn();
   const result: LoadResult = JSON.parse(await next());
-  const cpu = await cpuMicroseconds(server.pid) - cpuBefore;
-  const { peak } = await memory(server.pid);
+  const peak = await sum(server.pids, "peak");
   await writer.close();
   await child.status;
-  if (!peer.floor) await logged(server.log, load);
+  if (!peer.noLog) await logged(server.logs, load);
 
-  const cpuPerClient = cpu / load.clients;
+  const cpuPerClient = 1000 * result.serverCpu / clients;
   return {
     cpuPerClient,
     cpuRange: [cpuPerClient, cpuPerClient],
-    clientsPerSecond: 1000 * load.clients / result.elapsed,
+    clientsPerSecond: 1000 * clients / result.elapsed,
     p50: result.p50,
     p99: result.p99,
+    serverCores: result.serverCpu / result.elapsed,
+    loadCores: result.loadCpu / result.elapsed,
+    othersCores: Math.max(0, result.othersCpu / result.elapsed),
     peak,
-    peakOverIdle: peak - before.resident,
+    peakOverIdle: peak - before,
     ...perIdleClient === undefined ? {} : { perIdleClient },
   };
 }
 
-/** A connect succeeds before the server accepts: waits until it has. */
-async function accepted(pid: number, clients: number): Promise<void> {
-  await until(async () => await openDescriptors(pid) > clients, "the idle clients were not all accepted");
+async function sum(pids: number[], what: "resident" | "peak"): Promise<number> {
+  let bytes = 0;
+  for (const pid of pids) bytes += (await memory(pid))[what];
+  return bytes;
 }
 
-/** Waits until the log holds a line for each client that sent something: not every peer writes it before it closes. */
-async function logged(log: string, { bytes, warmUp, clients }: Load): Promise<void> {
+/** A connect succeeds before the server accepts: waits until it has. */
+async function accepted(pids: number[], clients: number): Promise<void> {
+  await until(async () => {
+    let open = 0;
+    for (const pid of pids) open += await openDescriptors(pid);
+    return open > clients;
+  }, "the idle clients were not all accepted");
+}
+
+/** Waits until the logs hold a line for each client that sent something: not every peer writes it before it closes. */
+async function logged(logs: string[], { bytes, warmUp, clients }: Workload): Promise<void> {
   const expected = warmUp + clients;
   await until(async () => {
-    const text = await Deno.readTextFile(log);
-    return text.split(`]: received ${bytes} bytes\n`).length - 1 === expected;
+    let lines = 0;
+    for (const log of logs) lines += (await Deno.readTextFile(log)).split(`]: received ${bytes} bytes\n`).length - 1;
+    return lines === expected;
   }, `the log does not hold ${expected} lines`);
 }
 
@@ -128,6 +137,9 @@ export function medians(rounds: Figures[]): Figures {
     clientsPerSecond: of("clientsPerSecond"),
     p50: of("p50"),
     p99: of("p99"),
+    serverCores: of("serverCores"),
+    loadCores: of("loadCores"),
+    othersCores: of("othersCores"),
     peak: of("peak"),
     peakOverIdle: of("peakOverIdle"),
     ...rounds[0]?.perIdleClient === undefined ? {} : { perIdleClient: of("perIdleClient") },

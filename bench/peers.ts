@@ -1,6 +1,6 @@
 /** The servers that are compared: how each is built and started. */
 import { run } from "./process.ts";
-import { BARE_START, LIMIT, SUBJECT } from "./results.ts";
+import { BARE_START, FLOOR, LIMIT, SUBJECT, TWO_SUBJECTS } from "./results.ts";
 
 /** One server. */
 export interface Peer {
@@ -9,11 +9,20 @@ export interface Peer {
   build?: (folder: string) => Promise<unknown>;
   /** The command that starts it. */
   command: (at: Place) => [string, ...string[]];
-  /** Whether it only echoes what one read brings, and has no log. */
-  floor?: true;
+  /** Whether it has no log. */
+  noLog?: true;
+  /** How many of it are started on one port; one, if it is not said. */
+  instances?: number;
+  /** The only workloads that it is there for. */
+  only?: readonly string[];
+  /** Throws {@linkcode Unable}, if this server cannot be measured. */
+  check?: () => Promise<void>;
   /** The command that shows the version of its tool, and the Debian package that brings the tool. */
   tool?: { version: [string, ...string[]]; package: string };
 }
+
+/** Says why a server cannot be measured. */
+export class Unable extends Error {}
 
 /** Where a server is started. */
 export interface Place {
@@ -28,22 +37,32 @@ export interface Place {
 
 const here = import.meta.dirname ?? ".";
 const DENO = [Deno.execPath(), "run", "--no-prompt"] as const;
+const REUSE_PORT = "--reuse-port";
 
 /** The servers; `main` is the path of the server under test. */
 export function peers(main: string): Peer[] {
+  const subject = ({ port, folder, log }: Place, ...flags: string[]): [string, ...string[]] => [
+    ...DENO,
+    `--allow-net=0.0.0.0:${port}`,
+    `--allow-write=${folder}`,
+    main,
+    `--port=${port}`,
+    `--access-log=${log}`,
+    "--log-level=warning",
+    "--max-clients=12000", // 10,000 idle clients and some beside them
+    ...flags,
+  ];
   return [
+    { name: SUBJECT, command: subject },
     {
-      name: SUBJECT,
-      command: ({ port, folder, log }) => [
-        ...DENO,
-        `--allow-net=0.0.0.0:${port}`,
-        `--allow-write=${folder}`,
-        main,
-        `--port=${port}`,
-        `--access-log=${log}`,
-        "--log-level=warning",
-        "--max-clients=12000", // 10,000 idle clients and some beside them
-      ],
+      name: TWO_SUBJECTS,
+      instances: 2,
+      only: ["64 B x 64"],
+      command: (place) => subject(place, REUSE_PORT),
+      async check() {
+        const help = await run(Deno.execPath(), ["run", "--no-prompt", main, "--help"]);
+        if (!help.includes(REUSE_PORT)) throw new Unable(`${main} has no ${REUSE_PORT}`);
+      },
     },
     {
       name: LIMIT,
@@ -79,8 +98,8 @@ export function peers(main: string): Peer[] {
       ],
     },
     {
-      name: "Deno floor",
-      floor: true,
+      name: FLOOR,
+      noLog: true,
       command: ({ port }) => [...DENO, `--allow-net=0.0.0.0:${port}`, `${here}/peers/floor.ts`, `${port}`],
     },
   ];

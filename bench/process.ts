@@ -1,15 +1,4 @@
-/** The CPU time and the memory of a running process, as Linux counts them. Deno keeps `/proc` to itself, hence `cat`. */
-
-/** One tick of `/proc/PID/stat`: USER_HZ is 100 on every architecture that Linux has. */
-const MICROSECONDS_PER_TICK = 10_000;
-
-/** CPU time, user and system, of all threads of a process and its waited-for children, in microseconds. */
-export async function cpuMicroseconds(pid: number): Promise<number> {
-  const stat = await run("cat", [`/proc/${pid}/stat`]);
-  // The name stands in brackets and may hold anything, so count from the last bracket: utime is the 12th field after it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields.slice(11, 15).reduce((ticks, field) => ticks + Number(field), 0) * MICROSECONDS_PER_TICK;
-}
+/** The memory of a running process, as Linux counts it. Deno keeps `/proc` to itself, hence `cat`. */
 
 /** Memory of a process that is resident now, and the most that was since the last {@linkcode resetPeak}, in bytes. */
 export async function memory(pid: number): Promise<{ resident: number; peak: number }> {

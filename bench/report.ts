@@ -1,6 +1,5 @@
 /** The results as text, for the terminal and for a Markdown page. */
-import type { Figures } from "./measure.ts";
-import { LIMIT, type Results } from "./results.ts";
+import { type Figures, full, LIMIT, type Results, TWO_SUBJECTS } from "./results.ts";
 import type { Verdict } from "./targets.ts";
 
 const MIB = 1024 ** 2;
@@ -10,6 +9,9 @@ const COLUMNS: { title: string; of: (figures: Figures) => number | undefined; di
   { title: "clients/s", of: ({ clientsPerSecond }) => clientsPerSecond, digits: 0 },
   { title: "p50 ms", of: ({ p50 }) => p50, digits: 2 },
   { title: "p99 ms", of: ({ p99 }) => p99, digits: 2 },
+  { title: "server's cores", of: ({ serverCores }) => serverCores, digits: 2 },
+  { title: "load's", of: ({ loadCores }) => loadCores, digits: 2 },
+  { title: "others'", of: ({ othersCores }) => othersCores, digits: 2 },
   { title: "peak MiB", of: ({ peak }) => peak / MIB, digits: 1 },
   { title: "over idle MiB", of: ({ peakOverIdle }) => peakOverIdle / MIB, digits: 1 },
   { title: "KiB an idle client", of: ({ perIdleClient }) => perIdleClient && perIdleClient / 1024, digits: 1 },
@@ -20,17 +22,63 @@ export function resultsTable(results: Results): string {
   const rows = Object.entries(results.figures).flatMap(([workload, servers]) =>
     Object.entries(servers).map(([server, figures]) => {
       const limit = servers[LIMIT]?.cpuPerClient;
-      const cells = COLUMNS.map(({ of, digits }) => of(figures)?.toFixed(digits) ?? "");
-      const range = results.rounds > 1 ? figures.cpuRange.map((cpu) => cpu.toFixed(1)).join(" to ") : "";
-      return [
-        workload,
-        server,
-        ...cells.toSpliced(1, 0, range, limit ? (figures.cpuPerClient / limit).toFixed(2) : ""),
-      ];
+      const [cpu = "", ...cells] = COLUMNS.map(({ of, digits }) => of(figures)?.toFixed(digits) ?? "");
+      const range = results.rounds > 1 ? figures.cpuRange.map((each) => each.toFixed(1)).join(" to ") : "";
+      const toLimit = limit ? (figures.cpuPerClient / limit).toFixed(2) : "";
+      return [workload, server, cpu, range, toLimit, full(figures, results.machine.cores), ...cells];
     })
   );
-  const titles = COLUMNS.map(({ title }) => title).toSpliced(1, 0, "rounds", `/ ${LIMIT}`);
-  return table(["workload", "server", ...titles], rows);
+  const [cpu = "", ...titles] = COLUMNS.map(({ title }) => title);
+  return table(["workload", "server", cpu, "rounds", `/ ${LIMIT}`, "full", ...titles], rows);
+}
+
+/** What {@linkcode summaryTable} shows of each server. */
+const SUMMARY: { title: string; of: (results: Results, server: string) => number | string | undefined }[] = [
+  ...["64 B x 64", "64 B x 1000", "4 KiB x 64", "64 KiB x 64", "4 MB x 16"].map((workload) => ({
+    title: `${workload}: µs of CPU`,
+    of: ({ figures }: Results, server: string) => figures[workload]?.[server]?.cpuPerClient,
+  })),
+  { title: "64 B x 64: clients/s", of: ({ figures }, server) => figures["64 B x 64"]?.[server]?.clientsPerSecond },
+  {
+    title: "… what was full",
+    of({ figures, machine }, server) {
+      const of = figures["64 B x 64"]?.[server];
+      return of && full(of, machine.cores);
+    },
+  },
+  ...["64 B x 64", "64 B x 1000"].map((workload) => ({
+    title: `${workload}: p99, ms`,
+    of: ({ figures }: Results, server: string) => figures[workload]?.[server]?.p99,
+  })),
+  {
+    title: "4 MB x 16: peak, MiB",
+    of({ figures }, server) {
+      const peak = figures["4 MB x 16"]?.[server]?.peak;
+      return peak && peak / MIB;
+    },
+  },
+  {
+    title: "10,000 idle: KiB a client",
+    of({ figures }, server) {
+      const bytes = figures["10000 idle"]?.[server]?.perIdleClient;
+      return bytes && bytes / 1024;
+    },
+  },
+  { title: "start, ms", of: ({ startTime }, server) => startTime[server] },
+];
+
+/** The table for people in a hurry: a column for each server that was put under every workload. */
+export function summaryTable(results: Results): string {
+  const servers = [...new Set(Object.values(results.figures).flatMap((each) => Object.keys(each)))]
+    .filter((server) => server !== TWO_SUBJECTS);
+  const rows = SUMMARY.map(({ title, of }) => [title, ...servers.map((server) => brief(of(results, server)))]);
+  return table(["", ...servers], rows.filter((row) => row.slice(1).some((cell) => cell !== "")));
+}
+
+/** With one digit below ten, else none, and with a comma between thousands. */
+function brief(value: number | string | undefined): string {
+  if (typeof value !== "number") return value ?? "";
+  return value < 9.95 ? value.toFixed(1) : Math.round(value).toLocaleString("en");
 }
 
 /** A table of the time each server takes to start. */
@@ -47,12 +95,14 @@ export function targetsTable(verdicts: Verdict[]): string {
     measured === undefined ? [] : [[workload, target, measured, met ? "met" : "MISSED"]]
   );
   const left = verdicts.length - rows.length;
-  return table(["workload", "target", "measured", ""], rows) + (left > 0 ? `\n\n${left} targets not measured` : "");
+  return [table(["workload", "target", "measured", ""], rows), left > 0 ? `${left} targets not measured` : ""]
+    .filter((part) => part !== "").join("\n\n");
 }
 
 /** A Markdown table that is also legible as it is: columns as wide as their widest cell, numbers to the right. */
 function table(titles: string[], rows: string[][]): string {
-  const numeric = titles.map((_, i) => rows.length > 0 && rows.every((row) => /^-?[\d.]*$/.test(row[i] ?? "")));
+  if (rows.length === 0) return "";
+  const numeric = titles.map((_, i) => rows.some((row) => row[i]) && rows.every((row) => isFigure(row[i] ?? "")));
   const widths = titles.map((title, i) =>
     Math.max(3, ...[title, ...rows.map((row) => row[i] ?? "")].map((s) => s.length))
   );
@@ -61,4 +111,9 @@ function table(titles: string[], rows: string[][]): string {
   return [titles.map(pad), rule, ...rows.map((row) => row.map(pad))].map((cells) => `| ${cells.join(" | ")} |`).join(
     "\n",
   );
+}
+
+/** Whether a cell stands to the right. */
+function isFigure(cell: string): boolean {
+  return /^[\d.,]*$/.test(cell) || ["server", "load", "machine", "neither"].includes(cell);
 }

@@ -1,11 +1,11 @@
 /** Measures the server against its peers: `deno task bench --help`. */
 import { parseArgs } from "node:util";
-import { type Figures, measure, median, medians } from "./measure.ts";
-import { LISTEN_ONLY, type Peer, peers } from "./peers.ts";
+import { buildLoad, measure, median, medians } from "./measure.ts";
+import { LISTEN_ONLY, type Peer, peers, Unable } from "./peers.ts";
 import { run } from "./process.ts";
 import { Progress } from "./progress.ts";
-import { resultsTable, startTable, targetsTable } from "./report.ts";
-import type { Results } from "./results.ts";
+import { resultsTable, startTable, summaryTable, targetsTable } from "./report.ts";
+import { disturbed, type Figures, type Results } from "./results.ts";
 import { killAll, start } from "./server.ts";
 import { judge } from "./targets.ts";
 import { quick, WORKLOADS } from "./workloads.ts";
@@ -20,7 +20,9 @@ usage: deno task bench [options]
   --workloads=LIST     of these workloads only
   --server=PATH        the main.ts to measure [the one of this checkout]
   --out=FOLDER         write results.json, results.svg and scaling.svg there
-                       [bench, if there is no other option; else not written]
+                       [bench, if there is no other option and the machine was
+                       quiet; else not written]
+  --show               measure nothing, print what is in bench/results.json
 
 servers:   ${peers("").map(({ name }) => name).join(", ")}
 workloads: ${WORKLOADS.map(({ name }) => name).join(", ")}, start`;
@@ -30,6 +32,10 @@ const START = "start";
 const STARTS_PER_ROUND = 7;
 
 const flags = readFlags();
+if (flags.show) {
+  print(JSON.parse(await Deno.readTextFile(`${import.meta.dirname}/results.json`)));
+  Deno.exit();
+}
 const scratch = await Deno.makeTempDir({ dir: "/tmp", prefix: "echo-bench-" });
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, () => {
@@ -41,15 +47,29 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 
 try {
   const results = await measureAll();
-  console.log(resultsTable(results));
-  if (flags.starts > 0) console.log("\n" + startTable(results));
-  for (const [name, from] of Object.entries(results.notMeasured)) {
-    console.log(`\nnot measured: ${name} (Debian package ${from})`);
-  }
-  console.log("\n" + targetsTable(judge(results)));
+  print(results);
   if (flags.out !== undefined) await write(results, flags.out);
+  else if (flags.whole && disturbed(results).length === 0) await write(results, import.meta.dirname ?? ".");
+} catch (error) {
+  if (!(error instanceof Unable)) throw error;
+  console.error(error.message);
+  Deno.exitCode = 1;
 } finally {
   await Deno.remove(scratch, { recursive: true });
+}
+
+function print(results: Results): void {
+  const others = disturbed(results).map(({ workload, othersCores }) => `${workload}: ${othersCores.toFixed(2)} cores`);
+  const parts = [
+    resultsTable(results),
+    startTable(results),
+    summaryTable(results),
+    ...Object.entries(results.notMeasured).map(([name, why]) => `not measured: ${name} (${why})`),
+    others.length === 0
+      ? targetsTable(judge(results))
+      : `Others used this machine, so nothing is judged:\n${others.join("\n")}`,
+  ];
+  console.log(parts.filter((part) => part !== "").join("\n\n"));
 }
 
 function readFlags() {
@@ -63,6 +83,7 @@ function readFlags() {
         workloads: { type: "string" },
         server: { type: "string" },
         out: { type: "string" },
+        show: { type: "boolean" },
       },
     });
     if (values.help) {
@@ -75,15 +96,15 @@ function readFlags() {
       throw new Error(`--rounds takes a number from 1, not "${values.rounds}"`);
     }
     const names = choose([...WORKLOADS.map(({ name }) => name), START], (name) => name, values.workloads);
-    // Only a whole run may take the place of the results in the repository.
-    const whole = Object.keys(values).length === 0;
     return {
+      show: values.show ?? false,
       isQuick,
       rounds,
       servers: choose(peers(server), ({ name }) => name, values.peers),
       workloads: WORKLOADS.filter(({ name }) => names.includes(name)).map((each) => isQuick ? quick(each) : each),
       starts: names.includes(START) ? STARTS_PER_ROUND : 0,
-      out: values.out ?? (whole ? import.meta.dirname : undefined),
+      out: values.out,
+      whole: Object.keys(values).length === 0, // only such a run may take the place of the results in the repository
     };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
@@ -102,15 +123,17 @@ async function measureAll(): Promise<Results> {
   const { workloads, rounds, starts } = flags;
   const before = await machine();
   if (before.loadBefore > 0.5) {
-    console.error(`others use this machine (load ${before.loadBefore}): the figures will be off`);
+    console.error(`others use this machine, or did a moment ago (load ${before.loadBefore})`);
   }
   const { versions, ready, notMeasured } = await prepare(flags.servers);
   const figures = new Map(workloads.map((each) => {
-    const able = ready.filter(({ floor }) => !floor || each.bytes < 4096);
+    const able = ready.filter(({ only }) => only === undefined || only.includes(each.name));
     return [each, new Map<Peer, Figures[]>(able.map((peer) => [peer, []]))];
   }));
-  const startTimes = new Map<Peer, number[]>([LISTEN_ONLY, ...ready].map((peer) => [peer, []]));
-  const progress = new Progress(rounds * (workloads.length * ready.length + starts));
+  const single = ready.filter(({ only }) => only === undefined);
+  const startTimes = new Map<Peer, number[]>([LISTEN_ONLY, ...single].map((peer) => [peer, []]));
+  const measurements = [...figures.values()].reduce((count, byPeer) => count + byPeer.size, starts);
+  const progress = new Progress(rounds * measurements);
 
   for (let round = 1; round <= rounds; round++) {
     for (const [workload, byPeer] of figures) {
@@ -147,6 +170,9 @@ async function measureAll(): Promise<Results> {
 async function prepare(servers: Peer[]) {
   const built = `${scratch}/built`;
   await Deno.mkdir(built);
+  await buildLoad(built).catch((error) => {
+    throw error instanceof Deno.errors.NotFound ? new Unable("the load is written in C: install gcc") : error;
+  });
   const versions: Record<string, string> = { deno: Deno.version.deno, v8: Deno.version.v8 };
   const notMeasured: Record<string, string> = {};
   const ready: Peer[] = [];
@@ -156,11 +182,14 @@ async function prepare(servers: Peer[]) {
         const [command, ...args] = peer.tool.version;
         versions[command] = (await run(command, args)).split("\n")[0] ?? "";
       }
+      await peer.check?.();
       await peer.build?.(built);
       ready.push(peer);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound) || !peer.tool) throw error;
-      notMeasured[peer.name] = peer.tool.package;
+      if (error instanceof Unable) notMeasured[peer.name] = error.message;
+      else if (error instanceof Deno.errors.NotFound && peer.tool) {
+        notMeasured[peer.name] = `install ${peer.tool.package}`;
+      } else throw error;
     }
   }
   return { versions, ready, notMeasured };

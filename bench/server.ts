@@ -2,8 +2,11 @@
 import type { Peer, Place } from "./peers.ts";
 
 /** A server that listens. Disposing of it kills it and removes its folder. */
-export interface Server extends Place, AsyncDisposable {
-  pid: number;
+export interface Server extends AsyncDisposable {
+  port: number;
+  /** The process of each instance, and the log of each. */
+  pids: number[];
+  logs: string[];
   /** From the spawn to the first connect that succeeds, in milliseconds. */
   startTime: number;
 }
@@ -35,33 +38,57 @@ const START_TIMEOUT = 10_000;
 export async function start(peer: Peer, scratch: string): Promise<Server> {
   const folder = await Deno.makeTempDir({ dir: scratch });
   const port = freePort();
-  const place: Place = { port, folder, log: `${folder}/access.log`, built: `${scratch}/built` };
-  const [command, ...args] = peer.command(place);
-  const spawned = performance.now();
-  const child = new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
-  running.add(child);
+  const logs = Array.from({ length: peer.instances ?? 1 }, (_, i) => `${folder}/access-${i + 1}.log`);
+  const children: Deno.ChildProcess[] = [];
   let ended = false;
-  child.status.then(() => ended = true);
   const dispose = async () => {
-    kill(child);
-    await child.status;
-    running.delete(child);
+    for (const child of children) {
+      kill(child);
+      await child.status;
+      running.delete(child);
+    }
     await Deno.remove(folder, { recursive: true });
   };
 
-  while (!await listens(port)) {
-    if (ended || performance.now() - spawned > START_TIMEOUT) {
-      await dispose();
-      throw new Error(`${peer.name} ${ended ? "ended" : "did not listen in time"}: ${command} ${args.join(" ")}`);
+  const spawned = performance.now();
+  for (const log of logs) {
+    const place: Place = { port, folder, log, built: `${scratch}/built` };
+    const [command, ...args] = peer.command(place);
+    const child = new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
+    children.push(child);
+    running.add(child);
+    child.status.then(() => ended = true);
+    // Where the instance before it listens on the same port, its log tells that it is there.
+    while (!(await listens(port) && (logs.length === 1 || await exists(log)))) {
+      if (ended || performance.now() - spawned > START_TIMEOUT) {
+        await dispose();
+        throw new Error(`${peer.name} ${ended ? "ended" : "did not listen in time"}: ${command} ${args.join(" ")}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  return { ...place, pid: child.pid, startTime: performance.now() - spawned, [Symbol.asyncDispose]: dispose };
+  return {
+    port,
+    pids: children.map(({ pid }) => pid),
+    logs,
+    startTime: performance.now() - spawned,
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 function freePort(): number {
   using listener = Deno.listen({ hostname: "0.0.0.0", port: 0 });
   return listener.addr.port;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 async function listens(port: number): Promise<boolean> {

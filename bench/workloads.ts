@@ -6,7 +6,7 @@ export interface Workload {
   name: string;
   /** Bytes of each client's message. */
   bytes: number;
-  /** Clients in a wave: all connect, then all send. */
+  /** Clients at a time: as soon as one has ended, the next one connects. */
   atATime: number;
   /** Clients in all. */
   clients: number;
@@ -15,23 +15,24 @@ export interface Workload {
   /** Clients that connect before and send nothing while the others are served. */
   idle?: number;
   /** Each byte is sent by a write of its own, with TCP_NODELAY. */
-  oneByteSends?: boolean;
+  oneByteSends?: true;
 }
 
 const KB = 1000, MB = 1000 * KB;
 
 /** All workloads, in the order in which they are measured and shown. */
 export const WORKLOADS: readonly Workload[] = [
-  { name: "64 B x 64", bytes: 64, atATime: 64, clients: 30_000, warmUp: 5_000 },
-  { name: "4 KiB x 64", bytes: 4096, atATime: 64, clients: 30_000, warmUp: 5_000 },
-  { name: "4 MB x 16", bytes: 4 * MB, atATime: 16, clients: 160, warmUp: 32 },
-  { name: "64 B x 1000", bytes: 64, atATime: 1000, clients: 30_000, warmUp: 5_000 },
-  { name: "10000 idle", bytes: 64, atATime: 1, clients: 2_000, warmUp: 500, idle: 10_000 },
+  { name: "64 B x 64", bytes: 64, atATime: 64, clients: 30_000, warmUp: 8_000 },
+  { name: "64 B x 1000", bytes: 64, atATime: 1000, clients: 30_000, warmUp: 8_000 },
+  { name: "4 KiB x 64", bytes: 4096, atATime: 64, clients: 30_000, warmUp: 8_000 },
+  { name: "64 KiB x 64", bytes: 65_536, atATime: 64, clients: 8_000, warmUp: 2_000 },
+  { name: "4 MB x 16", bytes: 4 * MB, atATime: 16, clients: 240, warmUp: 48 },
+  { name: "10000 idle", bytes: 64, atATime: 1, clients: 4_000, warmUp: 1_000, idle: 10_000 },
   { name: "one-byte sends", bytes: 200 * KB, atATime: 1, clients: 1, warmUp: 0, oneByteSends: true },
-  { name: "64 B x 1", bytes: 64, atATime: 1, clients: 10_000, warmUp: 5_000 },
-  { name: "64 B x 10", bytes: 64, atATime: 10, clients: 30_000, warmUp: 5_000 },
-  { name: "64 B x 100", bytes: 64, atATime: 100, clients: 30_000, warmUp: 5_000 },
-  { name: "64 B x 10000", bytes: 64, atATime: 10_000, clients: 20_000, warmUp: 10_000 },
+  { name: "64 B x 1", bytes: 64, atATime: 1, clients: 8_000, warmUp: 4_000 },
+  { name: "64 B x 10", bytes: 64, atATime: 10, clients: 20_000, warmUp: 5_000 },
+  { name: "64 B x 100", bytes: 64, atATime: 100, clients: 20_000, warmUp: 5_000 },
+  { name: "64 B x 10000", bytes: 64, atATime: 10_000, clients: 30_000, warmUp: 10_000 },
 ];
 
 /** The workloads that differ only in the clients at a time. */
