@@ -8,7 +8,7 @@
 
 import * as vega from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
-import { type Results, SUBJECT } from "../results.ts";
+import { type Figures, type Results, SUBJECT, TWO_SUBJECTS } from "../results.ts";
 import { SERIES } from "../workloads.ts";
 
 /** Colours that are told apart on white and on black. The server under test has the one that stands out. */
@@ -18,17 +18,21 @@ const LINES = ["#4393d6", "#4a9d4a", "#b98a1d", "#a371e0", OTHERS, "#c2589a"];
 
 /** Bars: what each server needs, a panel for each figure. */
 function barChart(results: Results): Promise<string> {
-  const panels: { title: string; workload: string; figure: "cpuPerClient" | "peak" | "perIdleClient"; per: number }[] =
-    [
-      { title: "64 B × 64: µs of CPU a client", workload: "64 B x 64", figure: "cpuPerClient", per: 1 },
-      { title: "64 B × 1000: µs of CPU a client", workload: "64 B x 1000", figure: "cpuPerClient", per: 1 },
-      { title: "4 KiB × 64: µs of CPU a client", workload: "4 KiB x 64", figure: "cpuPerClient", per: 1 },
-      { title: "4 MB × 16: ms of CPU a client", workload: "4 MB x 16", figure: "cpuPerClient", per: 1000 },
-      { title: "4 MB × 16: peak memory, MiB", workload: "4 MB x 16", figure: "peak", per: 1024 ** 2 },
-      { title: "10,000 idle: KiB a client", workload: "10000 idle", figure: "perIdleClient", per: 1024 },
-    ];
+  const panels: { title: string; workload: string; figure: keyof Omit<Figures, "cpuRange">; per: number }[] = [
+    { title: "64 B × 64: µs of CPU a client", workload: "64 B x 64", figure: "cpuPerClient", per: 1 },
+    { title: "64 B × 1000: µs of CPU a client", workload: "64 B x 1000", figure: "cpuPerClient", per: 1 },
+    { title: "4 KiB × 64: µs of CPU a client", workload: "4 KiB x 64", figure: "cpuPerClient", per: 1 },
+    { title: "64 KiB × 64: µs of CPU a client", workload: "64 KiB x 64", figure: "cpuPerClient", per: 1 },
+    { title: "4 MB × 16: ms of CPU a client", workload: "4 MB x 16", figure: "cpuPerClient", per: 1000 },
+    { title: "4 MB × 16: peak memory, MiB", workload: "4 MB x 16", figure: "peak", per: 1024 ** 2 },
+    { title: "64 B × 1000: p99, ms", workload: "64 B x 1000", figure: "p99", per: 1 },
+    { title: "64 B × 64: thousand clients/s", workload: "64 B x 64", figure: "clientsPerSecond", per: 1000 },
+    { title: "10,000 idle: KiB a client", workload: "10000 idle", figure: "perIdleClient", per: 1024 },
+  ];
   const values = panels.flatMap(({ title, workload, figure, per }) =>
-    Object.entries(results.figures[workload] ?? {}).map(([server, figures]) => {
+    Object.entries(results.figures[workload] ?? {}).filter(([server]) => server !== TWO_SUBJECTS).map((
+      [server, figures],
+    ) => {
       const value = (figures[figure] ?? NaN) / per;
       return { panel: title, server, value, label: value.toFixed(value < 100 ? 1 : 0) };
     })
@@ -66,7 +70,9 @@ function barChart(results: Results): Promise<string> {
 /** Lines: CPU a client against clients at a time. */
 function seriesChart(results: Results): Promise<string> {
   const values = SERIES.flatMap(({ name, atATime }) =>
-    Object.entries(results.figures[name] ?? {}).map(([server, { cpuPerClient }]) => ({ atATime, server, cpuPerClient }))
+    Object.entries(results.figures[name] ?? {})
+      .filter(([server]) => server !== TWO_SUBJECTS)
+      .map(([server, { cpuPerClient }]) => ({ atATime, server, cpuPerClient }))
   );
   const servers = [...new Set(values.map(({ server }) => server))];
   const colors = [ACCENT, ...LINES];
