@@ -108,10 +108,21 @@ Deno.test("Server.serve() writes the lines of clients that finish in one turn in
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 500 }, () => new FakeConn().send("x"));
   all.listener.push(...conns);
-  await nextTurn();
+  await until(() => all.server.status.active === 500, "500 clients in hand");
   for (const conn of conns) conn.halfClose();
   await until(() => all.server.status.served === 500, "500 clients served");
   assertEquals(all.file.writes, 1);
+  await all.end();
+});
+
+Deno.test("Server.serve() does not let the accept run ahead of 64 clients in hand, and takes all that come", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: 200 }, () => new FakeConn());
+  all.listener.push(...conns);
+  for (let i = 0; i < 10_000; i++) await Promise.resolve(); // as far as it comes in one turn
+  assertEquals(all.server.status.active, 64);
+  await until(() => all.server.status.active === 200, "quiet clients hold up nobody");
+  for (const conn of conns) conn.halfClose();
   await all.end();
 });
 
