@@ -116,13 +116,13 @@ export class Reports {
  * @returns What writes to stderr.
  */
 export function stderr(): Write {
-  const opened = open();
-  return async (bytes) => await (await opened)(bytes);
+  let opened: Promise<Write> | undefined;
+  return async (bytes) => await (await (opened ??= open()))(bytes);
 }
 
 async function open(): Promise<Write> {
   if (Deno.stderr.isTerminal()) return writeFile;
-  const { Socket } = await import("node:net"); // 20 ms, in which the server serves
+  const { Socket } = await import("node:net"); // takes longer than all else at the start: not before the first report
   try {
     const socket = new Socket({ fd: 2, readable: false, writable: true });
     socket.on("error", () => {}); // the write that met it rejects
