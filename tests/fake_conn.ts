@@ -4,6 +4,20 @@
  * @module
  */
 
+import { atOnce, type WhenReady } from "./when_ready.ts";
+
+/** A read or write that waits. */
+interface Operation {
+  /** Whether the client or the system lets it be done. */
+  canBeDone: () => boolean;
+  /** Does it. */
+  perform: () => void;
+  /** Ends it without doing it. */
+  fail: (error: Error) => void;
+  /** Whether it is about to end. */
+  ready: boolean;
+}
+
 /** A connection that reads what the test sends and writes as much as the test takes. */
 export class FakeConn implements Deno.TcpConn {
   readonly localAddr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 4000 };
@@ -16,25 +30,38 @@ export class FakeConn implements Deno.TcpConn {
   packet = Infinity;
   closed = false;
 
+  readonly #whenReady: WhenReady;
   readonly #inbox: Uint8Array[] = [];
-  readonly #outbox: number[] = [];
+  readonly #outbox: Uint8Array[] = [];
   #halfClosed = false;
   #broken: Error | undefined;
-  #pending: { isSo: () => boolean; done: PromiseWithResolvers<void> } | undefined; // the read or write that waits
+  #pending: Operation | undefined;
 
-  /** @param hostname The client's address. */
-  constructor(hostname: string = "127.0.0.1") {
+  /**
+   * Connects.
+   *
+   * @param hostname The client's address.
+   * @param whenReady Has a read or a write end.
+   */
+  constructor(hostname: string = "127.0.0.1", whenReady: WhenReady = atOnce) {
     this.remoteAddr = { transport: "tcp", hostname, port: 50_000 };
+    this.#whenReady = whenReady;
+  }
+
+  /** Whether a read or a write waits. */
+  get pending(): boolean {
+    return this.#pending !== undefined;
   }
 
   /** What the client has got back. */
   get echoed(): string {
-    return new TextDecoder().decode(new Uint8Array(this.#outbox));
+    const decoder = new TextDecoder();
+    return this.#outbox.map((part) => decoder.decode(part, { stream: true })).join("");
   }
 
   /** The client sends. */
-  send(text: string): this {
-    if (text !== "") this.#inbox.push(new TextEncoder().encode(text));
+  send(message: string | Uint8Array): this {
+    if (message.length > 0) this.#inbox.push(typeof message === "string" ? new TextEncoder().encode(message) : message);
     return this.#changed();
   }
 
@@ -56,24 +83,21 @@ export class FakeConn implements Deno.TcpConn {
     return this.#changed();
   }
 
-  async read(buffer: Uint8Array): Promise<number | null> {
+  read(buffer: Uint8Array): Promise<number | null> {
     this.events.push("read");
-    await this.#until(() => this.#inbox.length > 0 || this.#halfClosed);
-    const part = this.#inbox.shift();
-    if (part === undefined) return null;
-    const bytes = Math.min(part.length, buffer.length);
-    buffer.set(part.subarray(0, bytes));
-    if (bytes < part.length) this.#inbox.unshift(part.subarray(bytes));
-    return bytes;
+    const canBeDone = () => this.#inbox.length > 0 || this.#halfClosed;
+    // The system may write into the buffer for as long as the read has not ended, also when it is called off.
+    return this.#begin(canBeDone, () => this.receive(buffer), () => void buffer.fill(0xff));
   }
 
-  async write(buffer: Uint8Array): Promise<number> {
-    await this.#until(() => this.window > 0);
-    const bytes = Math.min(buffer.length, this.window, this.packet);
-    this.window -= bytes;
-    this.#outbox.push(...buffer.subarray(0, bytes));
-    this.events.push(`write ${bytes}`);
-    return bytes;
+  write(buffer: Uint8Array): Promise<number> {
+    return this.#begin(() => this.window > 0, () => {
+      const part = buffer.slice(0, Math.min(this.window, this.packet));
+      this.window -= part.length;
+      this.events.push(`write ${part.length}`);
+      this.deliver(part);
+      return part.length;
+    });
   }
 
   close(): void {
@@ -85,8 +109,7 @@ export class FakeConn implements Deno.TcpConn {
     if (this.closed) return;
     this.closed = true;
     this.events.push("close");
-    this.#pending?.done.reject(new Deno.errors.Interrupted("operation canceled"));
-    this.#pending = undefined;
+    this.#changed();
   }
 
   closeWrite(): Promise<void> {
@@ -106,21 +129,47 @@ export class FakeConn implements Deno.TcpConn {
     throw new Error("not used by the server");
   }
 
-  /** Ends the read or write that waits, if it can be: a close that comes after does not undo it. */
-  #changed(): this {
-    const { isSo, done } = this.#pending ?? {};
-    if (this.#broken !== undefined) done?.reject(this.#broken);
-    else if (isSo?.()) done?.resolve();
-    else return this;
-    this.#pending = undefined;
-    return this;
+  /** A read ends: moves what the client has sent into the buffer. */
+  protected receive(buffer: Uint8Array): number | null {
+    const part = this.#inbox.shift();
+    if (part === undefined) return null;
+    const bytes = Math.min(part.length, buffer.length);
+    buffer.set(part.subarray(0, bytes));
+    if (bytes < part.length) this.#inbox.unshift(part.subarray(bytes));
+    return bytes;
   }
 
-  #until(isSo: () => boolean): Promise<void> {
+  /** A write ends: the client gets a part of its reply. */
+  protected deliver(part: Uint8Array): void {
+    this.#outbox.push(part);
+  }
+
+  #begin<T>(canBeDone: () => boolean, perform: () => T, onFailure?: () => void): Promise<T> {
     if (this.closed) return Promise.reject(new Deno.errors.BadResource("Bad resource ID"));
-    this.#pending = { isSo, done: Promise.withResolvers() };
-    const { promise } = this.#pending.done;
+    if (this.#pending !== undefined) return Promise.reject(new Error("another read or write is pending"));
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const fail = (error: Error) => {
+      onFailure?.();
+      reject(error);
+    };
+    this.#pending = { canBeDone, perform: () => resolve(perform()), fail, ready: false };
     this.#changed();
     return promise;
+  }
+
+  /** Ends the read or write that waits, if it can be: a close that comes after does not undo it. */
+  #changed(): this {
+    const pending = this.#pending;
+    if (pending === undefined || pending.ready) return this;
+    const canBeDone = pending.canBeDone();
+    if (!canBeDone && this.#broken === undefined && !this.closed) return this;
+    pending.ready = true;
+    this.#whenReady(() => {
+      this.#pending = undefined;
+      if (this.#broken !== undefined) pending.fail(this.#broken);
+      else if (canBeDone) pending.perform();
+      else pending.fail(new Deno.errors.Interrupted("operation canceled"));
+    });
+    return this;
   }
 }

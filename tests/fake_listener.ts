@@ -4,35 +4,48 @@
  * @module
  */
 
+import { atOnce, type WhenReady } from "./when_ready.ts";
+
+/** A call of `accept` that waits. */
+interface Pending extends PromiseWithResolvers<Deno.TcpConn> {
+  /** Whether it is about to end. */
+  ready: boolean;
+}
+
 /** A listener that accepts what the test puts in its queue. */
 export class FakeListener implements Deno.TcpListener {
   readonly addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 4000 };
+  /** What waits to be accepted; an error stands for an accept that fails. */
+  readonly queue: (Deno.TcpConn | Error)[] = [];
   /** Calls of `accept`. */
   accepts = 0;
   closed = false;
+
+  readonly #whenReady: WhenReady;
+  #pending: Pending | undefined;
+
+  /** @param whenReady Has an accept end. */
+  constructor(whenReady: WhenReady = atOnce) {
+    this.#whenReady = whenReady;
+  }
+
   /** Whether a call of `accept` waits for a client. */
   get accepting(): boolean {
     return this.#pending !== undefined;
   }
 
-  readonly #queue: (Deno.TcpConn | Error)[] = [];
-  #pending: PromiseWithResolvers<Deno.TcpConn> | undefined;
-
   /** Clients connect; an error stands for an accept that fails. */
   push(...arrivals: (Deno.TcpConn | Error)[]): void {
-    this.#queue.push(...arrivals);
-    const pending = this.#pending;
-    if (pending === undefined) return;
-    this.#pending = undefined;
-    this.#next().then(pending.resolve, pending.reject);
+    this.queue.push(...arrivals);
+    this.#endWhenReady();
   }
 
-  async accept(): Promise<Deno.TcpConn> {
+  accept(): Promise<Deno.TcpConn> {
     this.accepts++;
-    if (this.closed) throw new Deno.errors.BadResource("Listener has been closed");
-    if (this.#queue.length > 0) return await this.#next();
-    this.#pending = Promise.withResolvers();
-    return await this.#pending.promise;
+    if (this.closed) return Promise.reject(new Deno.errors.BadResource("Listener has been closed"));
+    const pending = this.#pending = { ...Promise.withResolvers<Deno.TcpConn>(), ready: false };
+    this.#endWhenReady();
+    return pending.promise;
   }
 
   close(): void {
@@ -42,8 +55,7 @@ export class FakeListener implements Deno.TcpListener {
 
   [Symbol.dispose](): void {
     this.closed = true;
-    this.#pending?.reject(new Deno.errors.Interrupted("operation canceled"));
-    this.#pending = undefined;
+    this.#endWhenReady();
   }
 
   ref(): void {}
@@ -53,9 +65,21 @@ export class FakeListener implements Deno.TcpListener {
     throw new Error("not used by the server: one failed accept would end it");
   }
 
-  #next(): Promise<Deno.TcpConn> {
-    const arrival = this.#queue.shift();
-    if (arrival === undefined) return Promise.reject(new Error("the queue is empty"));
-    return arrival instanceof Error ? Promise.reject(arrival) : Promise.resolve(arrival);
+  /** Takes what waits first; `undefined` after the close, unless the accept was about to end before it. */
+  protected take(): Deno.TcpConn | Error | undefined {
+    return this.queue.shift();
+  }
+
+  #endWhenReady(): void {
+    const pending = this.#pending;
+    if (pending === undefined || pending.ready || (this.queue.length === 0 && !this.closed)) return;
+    pending.ready = true;
+    const arrival = this.closed ? undefined : this.take.bind(this);
+    this.#whenReady(() => {
+      this.#pending = undefined;
+      const first = arrival?.() ?? new Deno.errors.Interrupted("operation canceled");
+      if (first instanceof Error) pending.reject(first);
+      else pending.resolve(first);
+    });
   }
 }

@@ -9,6 +9,14 @@ import type { LogFile } from "../lib/access_log.ts";
 /** How the next write ends: it takes at most so many bytes, or throws. */
 export type WriteResult = number | Error;
 
+/** What a file holds, however often it is open. */
+export interface Content {
+  /** All of it, which is ASCII. */
+  text: string;
+}
+
+const DECODER = new TextDecoder();
+
 /** A {@linkcode LogFile} in memory. Whatever is done to it after its close throws. */
 export class LogInMemory implements LogFile {
   /** How the next writes end, in order. When it is empty, a write takes all. */
@@ -22,16 +30,22 @@ export class LogInMemory implements LogFile {
   /** Writes that were tried. */
   tries = 0;
   closed = false;
-  #bytes = new Uint8Array(0);
+  readonly #content: Content;
 
-  /** @param script How the first writes end, in order. */
-  constructor(script: WriteResult[] = []) {
+  /**
+   * Opens a file.
+   *
+   * @param script How the first writes end, in order.
+   * @param content The file; an empty one of its own unless it is opened more than once.
+   */
+  constructor(script: WriteResult[] = [], content: Content = { text: "" }) {
     this.script = script;
+    this.#content = content;
   }
 
   /** What the file holds. */
   get text(): string {
-    return new TextDecoder().decode(this.#bytes);
+    return this.#content.text;
   }
 
   writeSync(bytes: Uint8Array): number {
@@ -42,10 +56,7 @@ export class LogInMemory implements LogFile {
     if (typeof result !== "number") throw result;
     const taken = Math.min(result, bytes.length);
     if (taken > 0) this.writes++;
-    const grown = new Uint8Array(this.#bytes.length + taken);
-    grown.set(this.#bytes);
-    grown.set(bytes.subarray(0, taken), this.#bytes.length);
-    this.#bytes = grown;
+    this.#content.text += DECODER.decode(bytes.subarray(0, taken));
     return taken;
   }
 
@@ -53,13 +64,13 @@ export class LogInMemory implements LogFile {
     this.#checkOpen();
     if (this.uncuttable) throw new Error("Illegal seek (os error 29)");
     if (whence !== Deno.SeekMode.End) throw new Error("this file is only sought from its end");
-    return this.#bytes.length + offset;
+    return this.text.length + offset;
   }
 
   truncateSync(length: number): void {
     this.#checkOpen();
     if (this.uncuttable) throw new Error("Invalid argument (os error 22)");
-    this.#bytes = this.#bytes.slice(0, length);
+    this.#content.text = this.text.slice(0, length);
   }
 
   close(): void {

@@ -19,11 +19,16 @@ export interface Report {
 /**
  * Sets up diagnostics that are only recorded. The logger is one for the whole process: call it once a test.
  *
+ * @param onReport Called with each report.
  * @returns Where to report to, and what has been reported.
  */
-export function recorder(): { diagnostics: Diagnostics; reports: Report[] } {
+export function recorder(onReport?: (report: Report) => void): { diagnostics: Diagnostics; reports: Report[] } {
   const reports: Report[] = [];
-  const write = (line: string) => void reports.push(JSON.parse(line));
+  const write = (line: string) => {
+    const report: Report = JSON.parse(line);
+    reports.push(report);
+    onReport?.(report);
+  };
   return {
     diagnostics: setUpDiagnostics({ level: "debug", format: "json", colors: false, write }).diagnostics,
     reports,
