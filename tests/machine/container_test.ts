@@ -8,16 +8,7 @@ import { Container } from "./container.ts";
 import type { Outcome } from "./crowd.ts";
 import { makeDebian } from "./debian.ts";
 import { documented } from "./documented.ts";
-
-/** A client with a message; prints what comes back. */
-const echo = (message: string, address = "127.0.0.1") => `printf ${message} | nc -N -w 10 ${address} 4000`;
-
-/** Clients, see crowd.ts. */
-const crowd = (args: string) =>
-  `DENO_NO_UPDATE_CHECK=1 deno run -A --no-config --no-lock tests/machine/crowd.ts ${args}`;
-
-/** Waits until a command succeeds, for a minute. */
-const until = (command: string) => `timeout 60 sh -c 'until ${command}; do sleep 0.1; done'`;
+import { crowd, echo, until } from "./scripts.ts";
 
 /** Adds settings to a unit. */
 const settings = (unit: string, lines: string) =>
@@ -69,7 +60,8 @@ Deno.test({
 
     await step("comes back when SIGHUP has killed it before it listens", async () => {
       await run(`systemctl stop echo-server; systemctl start --no-block echo-server
-        until kill -HUP "$(systemctl show --property=MainPID --value echo-server)" 2>/dev/null; do :; done
+        until pid=$(systemctl show --property=MainPID --value echo-server) && [ "$pid" != 0 ]; do :; done
+        kill -HUP "$pid"
         ${until(`[ "$(systemctl show --property=NRestarts --value echo-server)" = 1 ]`)}
         ${until("systemctl is-active --quiet echo-server")}`);
       assertEquals(await run(echo("hello")), "hello");
@@ -77,11 +69,13 @@ Deno.test({
 
     await step("fails to start while the port is taken, tries on for ever, and serves when it is free", async () => {
       await run(settings("echo-server.service", "RestartSec=100ms"));
-      await run(`systemctl stop echo-server; socat TCP-LISTEN:4000,reuseaddr,fork /dev/null & echo $! >/run/taken
+      await run(
+        `systemctl stop echo-server; socat TCP-LISTEN:4000,reuseaddr,fork /dev/null >/dev/null 2>&1 & echo $! >/run/taken
         ${until("ss -ltn sport = :4000 | grep -q LISTEN")}
         ! systemctl start echo-server
         ${until(`[ "$(systemctl show --property=NRestarts --value echo-server)" -gt 8 ]`)}
-        kill "$(cat /run/taken)"; ${until("systemctl is-active --quiet echo-server")}`);
+        kill "$(cat /run/taken)"; ${until("systemctl is-active --quiet echo-server")}`,
+      );
       assertEquals(await run(echo("hello")), "hello");
       assertMatch(
         await run("journalctl -u echo-server -p err -o cat"),
@@ -131,7 +125,7 @@ Deno.test({
     await step("starts again by the documented line after root has served into its log", async () => {
       await run(`systemctl stop echo-server; rm ${LOG}
         export DENO_DIR=/usr/lib/echo-server/cache
-        deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server /usr/lib/echo-server/main.ts & server=$!
+        deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server /usr/lib/echo-server/main.ts >/dev/null 2>&1 & server=$!
         ${until("ss -ltn sport = :4000 | grep -q LISTEN")}; kill $server; wait $server; ! systemctl start echo-server`);
       await run(`${documented("chown")}; systemctl start echo-server`);
       assertEquals(await run(echo("hello")), "hello");
@@ -177,7 +171,7 @@ Deno.test({
 /** Runs a script while clients come, 16 at a time. Returns what became of them. */
 async function underLoad(run: (script: string) => Promise<string>, address: string, script: string): Promise<Outcome> {
   const printed = await run(`rm -f /run/enough
-    ${crowd(`${address} steady 16`)} >/run/steady & load=$!; ${until("grep -q way /run/steady")}; sleep 0.5
+    ${crowd(`${address} steady 16`)} >/run/steady 2>&1 & load=$!; ${until("grep -q way /run/steady")}; sleep 0.5
     ${script} >/run/script
     sleep 0.5; touch /run/enough; wait $load; tail -n 1 /run/steady`);
   return JSON.parse(printed);
