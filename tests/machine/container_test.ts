@@ -106,6 +106,7 @@ Deno.test({
       for (const line of warnings) {
         assertMatch(line, /^client \d+ \(127\.0\.0\.1:\d+\) let go after 3 bytes: message: /);
       }
+      assertMatch(await run(documented("journalctl")), /client \d+ \(127\.0\.0\.1:\d+\) let go/);
       await run(`rm -r /etc/systemd/journald.conf.d; systemctl restart systemd-journald
         cp deploy/systemd/echo-server.service /etc/systemd/system; systemctl daemon-reload; systemctl restart echo-server`);
     });
