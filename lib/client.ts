@@ -11,11 +11,11 @@ import { isGone } from "./gone.ts";
 import { addressOf } from "./listen.ts";
 import { BuffersFull, Message, MessageTooLarge, readAll } from "./read_all.ts";
 
-/** Why a client was let go before it was served to the end. */
+/** Why a client was dropped before it was served to the end. */
 export type Reason = "reset" | "idle" | "message" | "buffers" | "drain" | "failed";
 
-/** Why a client was let go, in a word and in full. */
-export interface LetGo {
+/** Why a client was dropped, in a word and in full. */
+export interface Drop {
   /** Which of the known reasons. */
   reason: Reason;
   /** The same for people. */
@@ -32,20 +32,20 @@ export class Client {
   /** Its number, counted from 1 in accept order. */
   readonly number: number;
 
-  /** Where it stands in the server's list of clients in hand, so that it is taken out without a search. Set by the server. */
+  /** Where it stands in the server's list of clients in flight, so that it is taken out without a search. Set by the server. */
   slot: number = -1;
 
   readonly #conn: Deno.TcpConn;
   readonly #message: Message;
   #sent = 0;
-  #replied = false; // whether its reply has been sent in full: from then on it is served, and not let go
-  #letGo: LetGo | undefined; // why it is let go; the first reason counts
+  #replied = false; // whether its reply has been sent in full: from then on it is served, and not dropped
+  #dropped: Drop | undefined; // why it is dropped; the first reason counts
 
   #movedBefore: number | undefined; // bytes that had moved at the last tick; none was seen yet
   #idleTicks = 0;
 
   /**
-   * Takes a client in hand.
+   * Takes a client in flight.
    *
    * @param number Its number, counted from 1 in accept order.
    * @param conn The connection. It is closed when {@linkcode Client.serve} returns.
@@ -73,29 +73,29 @@ export class Client {
    *
    * @param log Where its line goes, before the connection is closed.
    * @param maxMessage Bytes that its message may have.
-   * @param onEnd Called when it has ended; with why it was let go, unless it was served to the end. Told by a callback,
+   * @param onEnd Called when it has ended; with why it was dropped, unless it was served to the end. Told by a callback,
    * since waiting for a promise in the server would take 12 % more of V8's heap for each idle client.
    * @returns Resolves when it has ended. Never rejects.
    */
   async serve(
     log: AccessLog,
     maxMessage: number,
-    onEnd: (client: Client, letGo: LetGo | undefined) => void,
+    onEnd: (client: Client, dropped: Drop | undefined) => void,
   ): Promise<void> {
     try {
       await readAll(this.#conn, this.#message, maxMessage);
       await this.#echo();
-      if (this.#letGo === undefined) { // else it was let go in the very turn in which its last write ended
+      if (this.#dropped === undefined) { // else it was dropped in the very turn in which its last write ended
         this.#replied = true;
         await log.append(this.number, this.#message.length);
       }
     } catch (error) {
-      this.#letGo ??= whyLetGo(error); // what letGo() closed under a read or write has its reason already
+      this.#dropped ??= whyDropped(error); // what drop() closed under a read or write has its reason already
     } finally {
       this.#message[Symbol.dispose]();
       this.#conn[Symbol.dispose]();
     }
-    onEnd(this, this.#letGo);
+    onEnd(this, this.#dropped);
   }
 
   /**
@@ -104,9 +104,9 @@ export class Client {
    * @param reason Which of the known reasons.
    * @param detail The same for people.
    */
-  letGo(reason: Reason, detail: string): void {
-    if (this.#replied || this.#letGo !== undefined) return;
-    this.#letGo = { reason, detail };
+  drop(reason: Reason, detail: string): void {
+    if (this.#replied || this.#dropped !== undefined) return;
+    this.#dropped = { reason, detail };
     this.#conn.close(); // the read or write that is pending rejects
   }
 
@@ -131,12 +131,12 @@ export class Client {
         if (bytes === rest.length) break;
         rest = rest.subarray(bytes);
       }
-      this.#message.dropFront();
+      this.#message.giveBackFront();
     }
   }
 }
 
-function whyLetGo(error: unknown): LetGo {
+function whyDropped(error: unknown): Drop {
   if (error instanceof MessageTooLarge) return { reason: "message", detail: error.message };
   if (error instanceof BuffersFull) return { reason: "buffers", detail: error.message };
   return { reason: isGone(error) ? "reset" : "failed", detail: messageOf(error) };

@@ -66,14 +66,14 @@ export function exportMetrics(provider: MeterProvider, version: string, status: 
     meter.createObservableUpDownCounter(name, { unit, description });
   const ended = "Clients that have ended: served, or, with error.type, not served and why.";
   const clients = grows("echo_server.clients", "{client}", ended);
-  const active = growsAndShrinks("echo_server.client.active", "{client}", "Clients in hand.");
+  const active = growsAndShrinks("echo_server.client.active", "{client}", "Clients in flight.");
   const echoed = grows("echo_server.message.echoed", "By", "Bytes echoed to clients served to the end.");
   const buffered = growsAndShrinks("echo_server.buffer.usage", "By", "Memory that messages hold.");
   const queued = growsAndShrinks("echo_server.access_log.queued", "{line}", "Lines that wait for the disk.");
   meter.addBatchObservableCallback((observer) => {
     const figures = status();
     observer.observe(clients, figures.served);
-    for (const [reason, count] of Object.entries(figures.letGo)) {
+    for (const [reason, count] of Object.entries(figures.dropped)) {
       observer.observe(clients, count, { "error.type": reason });
     }
     observer.observe(clients, figures.goneBeforeAccept, { "error.type": "gone_before_accept" });

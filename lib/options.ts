@@ -112,9 +112,9 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   "port": flag("port", "N", "listen on this port", count(0, 65_535)),
   "access-log": flag("accessLog", "PATH", "append a line for each client served", text("a path")),
   "max-clients": flag("maxClients", "N", "clients served at a time, more wait", count(1, Number.MAX_SAFE_INTEGER)),
-  "max-message": flag("maxMessage", "SIZE", "largest message; a client that sends more is let go", size),
-  "max-buffered": flag("maxBuffered", "SIZE", "memory for all messages; a client that needs more is let go", size),
-  "idle-timeout": flag("idleTimeout", "SEC", "let a client go after so long without a byte, 0: never", seconds),
+  "max-message": flag("maxMessage", "SIZE", "largest message; a client that sends more is dropped", size),
+  "max-buffered": flag("maxBuffered", "SIZE", "memory for all messages; a client that needs more is dropped", size),
+  "idle-timeout": flag("idleTimeout", "SEC", "drop a client after so long without a byte, 0: never", seconds),
   "drain-timeout": flag("drainTimeout", "SEC", "on SIGTERM, let clients finish for so long", seconds),
   "log-level": flag("logLevel", "LEVEL", `least severe report: ${LOG_LEVELS.join(", ")}`, oneOf(LOG_LEVELS)),
   "log-format": flag("logFormat", "FORMAT", `how reports look: ${LOG_FORMATS.join(", ")}`, oneOf(LOG_FORMATS)),
@@ -133,7 +133,7 @@ Usage: deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main
 ${Object.entries(FLAGS).map(([name, { usage, help }]) => `  --${name}${usage}`.padEnd(24) + help).join("\n")}
 
 SIZE is in bytes and takes K, M, G (powers of 1024). SEC may be a fraction.
-Signals: TERM and INT drain and end; again after a second, they let go of everybody.
+Signals: TERM and INT drain and end; again after a second, they drop everybody.
 HUP reopens the access log, or drains if the terminal is gone. USR2 reports a line of figures.
 `;
 

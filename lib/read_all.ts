@@ -93,7 +93,7 @@ export class Message implements Disposable {
   }
 
   /** Gives back the chunk that {@linkcode Message.front} is in. */
-  dropFront(): void {
+  giveBackFront(): void {
     const chunk = this.#chunks[this.#first];
     if (chunk === undefined) return;
     this.#first++;
@@ -102,7 +102,7 @@ export class Message implements Disposable {
 
   /** Gives back every chunk that is left. Nothing may be reading into one. */
   [Symbol.dispose](): void {
-    while (this.#first < this.#chunks.length) this.dropFront();
+    while (this.#first < this.#chunks.length) this.giveBackFront();
   }
 }
 

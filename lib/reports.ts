@@ -19,7 +19,7 @@ export interface ReportsOptions {
   clock: Clock;
 }
 
-/** Characters of reports that may wait, besides those that are being written: enough when 10,000 clients are let go at once. */
+/** Characters of reports that may wait, besides those that are being written: enough when 10,000 clients are dropped at once. */
 const MAX_QUEUED = 4_194_304;
 
 /** Bytes of a write: as much as a pipe of Linux holds (pipe(7)). */

@@ -7,7 +7,7 @@
 import { Acceptor } from "./accept.ts";
 import type { AccessLog } from "./access_log.ts";
 import { ChunkPool } from "./chunk_pool.ts";
-import { Client, type LetGo, type Reason } from "./client.ts";
+import { Client, type Drop, type Reason } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 
@@ -19,9 +19,9 @@ export interface Limits {
   maxMessage: number;
   /** Bytes that all messages together may hold. */
   maxBuffered: number;
-  /** Seconds without a byte either way after which a client is let go. 0: never. */
+  /** Seconds without a byte either way after which a client is dropped. 0: never. */
   idleTimeout: number;
-  /** Seconds that clients in hand have left to finish once the server drains. */
+  /** Seconds that clients in flight have left to finish once the server drains. */
   drainTimeout: number;
 }
 
@@ -31,7 +31,7 @@ export interface ServerOptions {
   listener: Deno.TcpListener;
   /** Where a client's line goes. */
   log: AccessLog;
-  /** Where a client that is let go is reported, and a shortage. */
+  /** Where a client that is dropped is reported, and a shortage. */
   diagnostics: Diagnostics;
   /** What all timeouts go by. */
   clock: Clock;
@@ -45,12 +45,12 @@ export interface ServerOptions {
 export interface Status {
   /** Seconds since it was made. */
   uptime: number;
-  /** Clients in hand. */
+  /** Clients in flight. */
   active: number;
   /** Clients served to the end. */
   served: number;
-  /** Clients let go, by reason. */
-  letGo: Record<Reason, number>;
+  /** Clients dropped, by reason. */
+  dropped: Record<Reason, number>;
   /** Clients that had gone when it was their turn to be accepted. */
   goneBeforeAccept: number;
   /** Bytes echoed to clients served to the end. */
@@ -61,7 +61,7 @@ export interface Status {
   queuedLines: number;
 }
 
-/** Ticks in which an idle timeout passes: a client is let go at most a quarter of the timeout late. */
+/** Ticks in which an idle timeout passes: a client is dropped at most a quarter of the timeout late. */
 const TICKS = 4;
 
 /** Milliseconds in which a second wish to stop is the first: `deno task` passes on the Ctrl-C that the terminal sends too. */
@@ -71,7 +71,7 @@ const SAME_WISH = 1000;
 const MAX_ACCEPTS = 4_294_000_000;
 
 /**
- * Clients in hand from which on one is accepted for each that ends, or else one a turn. Deno serves 128 reads and writes
+ * Clients in flight from which on one is accepted for each that ends, or else one a turn. Deno serves 128 reads and writes
  * that are ready at a time and puts off the others, of which the last come first: if the accept ran ahead, a client could
  * wait for half a second while others passed it.
  */
@@ -118,7 +118,7 @@ export class Server {
       uptime: Math.round(this.#options.clock.now() - this.#started) / 1000,
       active: this.#clients.length,
       served: this.#served,
-      letGo: { ...this.#unserved },
+      dropped: { ...this.#unserved },
       goneBeforeAccept: this.#acceptor.goneBeforeAccept,
       bytes: this.#bytes,
       buffered: this.#pool.lent,
@@ -140,7 +140,7 @@ export class Server {
     using timers = this.#timers;
     const { clock, limits } = this.#options;
     if (limits.idleTimeout > 0) {
-      timers.use(clock.every(limits.idleTimeout * 1000 / TICKS, () => this.#letGoIdle()));
+      timers.use(clock.every(limits.idleTimeout * 1000 / TICKS, () => this.#dropIdle()));
     }
     for await (const conn of this.#acceptor) {
       this.#take(conn);
@@ -150,8 +150,8 @@ export class Server {
   }
 
   /**
-   * Stops: the first time by draining, so that {@linkcode Server.serve} resolves when the clients in hand have finished,
-   * those in the kernel's queue too, or at the drain timeout. The second time by letting go of everybody at once; but
+   * Stops: the first time by draining, so that {@linkcode Server.serve} resolves when the clients in flight have finished,
+   * those in the kernel's queue too, or at the drain timeout. The second time by dropping everybody at once; but
    * within a second it is taken for the first.
    *
    * @returns Whether it was the second time.
@@ -160,10 +160,10 @@ export class Server {
     const { clock, diagnostics, limits } = this.#options;
     if (this.#stopped === undefined) {
       this.#stopped = clock.now();
-      diagnostics.info("stopping: clients in hand have {seconds} s to finish", { seconds: limits.drainTimeout });
+      diagnostics.info("stopping: clients in flight have {seconds} s to finish", { seconds: limits.drainTimeout });
       this.#drain();
     } else if (clock.now() - this.#stopped >= SAME_WISH) {
-      this.#letGoAll("not finished when the server was told to stop a second time");
+      this.#dropAll("not finished when the server was told to stop a second time");
       return true;
     }
     return false;
@@ -175,13 +175,13 @@ export class Server {
    * @param diagnostics Where to.
    */
   reportStatus(diagnostics: Diagnostics): void {
-    const { letGo, ...figures } = this.status;
+    const { dropped, ...figures } = this.status;
     diagnostics.info(
       "up {uptime} s: {active} clients active, {served} served, {bytes} bytes echoed, {buffered} bytes buffered, " +
-        "{queuedLines} lines queued; let go: {reset} reset, {idle} idle, {message} over the message limit, " +
+        "{queuedLines} lines queued; dropped: {reset} reset, {idle} idle, {message} over the message limit, " +
         "{buffers} over the buffer limit, {drain} at the drain timeout, {failed} failed; " +
         "{goneBeforeAccept} gone before accept",
-      { ...figures, ...letGo },
+      { ...figures, ...dropped },
     );
   }
 
@@ -193,7 +193,7 @@ export class Server {
   }
 
   #take(conn: Deno.TcpConn): void {
-    if (this.#acceptor.closed) return conn.close(); // it has come too late: everybody has been let go
+    if (this.#acceptor.closed) return conn.close(); // it has come too late: everybody has been dropped
     const { log, limits } = this.#options;
     const client = new Client(++this.#accepted, conn, this.#pool);
     client.slot = this.#clients.push(client) - 1;
@@ -216,29 +216,29 @@ export class Server {
     const { clock, limits } = this.#options;
     this.#acceptor.drain();
     this.#timers.use(clock.after(limits.drainTimeout * 1000, () => {
-      this.#letGoAll(`not finished ${limits.drainTimeout} s after the server was told to stop`);
+      this.#dropAll(`not finished ${limits.drainTimeout} s after the server was told to stop`);
     }));
   }
 
-  #letGoAll(detail: string): void {
+  #dropAll(detail: string): void {
     this.#acceptor.close();
-    for (const client of this.#clients) client.letGo("drain", detail);
+    for (const client of this.#clients) client.drop("drain", detail);
   }
 
   /** Takes account of how a client ended. */
-  readonly #onEnd = (client: Client, letGo: LetGo | undefined): void => {
+  readonly #onEnd = (client: Client, dropped: Drop | undefined): void => {
     this.#remove(client);
     this.#hasEnded = true;
-    if (letGo === undefined) {
+    if (dropped === undefined) {
       this.#served++;
       this.#bytes += client.received;
     } else {
-      this.#unserved[letGo.reason]++;
-      this.#options.diagnostics.warn("client {client} ({address}) let go after {received} bytes: {reason}: {detail}", {
+      this.#unserved[dropped.reason]++;
+      this.#options.diagnostics.warn("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
         client: client.number,
         address: client.address,
         received: client.received,
-        ...letGo,
+        ...dropped,
       });
     }
     this.#acceptor.changed();
@@ -253,10 +253,10 @@ export class Server {
     last.slot = slot;
   }
 
-  #letGoIdle(): void {
+  #dropIdle(): void {
     const { idleTimeout } = this.#options.limits;
     for (const client of this.#clients) {
-      if (client.idleTicks() >= TICKS) client.letGo("idle", `no byte either way for ${idleTimeout} s`);
+      if (client.idleTicks() >= TICKS) client.drop("idle", `no byte either way for ${idleTimeout} s`);
     }
   }
 }

@@ -193,7 +193,7 @@ Deno.test("AccessLog.full tells when the queue has come to its ceiling, and onRo
   assert(!log.full);
   log.append(3, 5);
   assert(log.full);
-  log.append(4, 5); // the line of a client that was in hand is taken all the same
+  log.append(4, 5); // the line of a client that was in flight is taken all the same
   assert(log.full);
   clock.turn(1000);
   assertEquals([log.full, rooms], [true, 0]);

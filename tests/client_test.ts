@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { AccessLog } from "../lib/access_log.ts";
 import { ChunkPool } from "../lib/chunk_pool.ts";
-import { Client, type LetGo } from "../lib/client.ts";
+import { Client, type Drop } from "../lib/client.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeConn } from "./fake_conn.ts";
 import { LogInMemory } from "./log_in_memory.ts";
@@ -19,11 +19,11 @@ function setUp(conn: FakeConn = new FakeConn(), limit?: number) {
   const log = new AccessLog({ open: () => file, diagnostics: recorder().diagnostics, clock: new FakeClock() });
   const client = new Client(1, conn, pool);
   const serve = (max = Infinity) =>
-    new Promise<LetGo | undefined>((resolve) => client.serve(log, max, (_, letGo) => resolve(letGo)));
+    new Promise<Drop | undefined>((resolve) => client.serve(log, max, (_, dropped) => resolve(dropped)));
   return { conn, pool, file, log, client, serve };
 }
 
-/** What must be so when a client has been let go: nothing is held, nothing is open, no line. */
+/** What must be so when a client has been dropped: nothing is held, nothing is open, no line. */
 function assertGone({ conn, pool, file }: ReturnType<typeof setUp>): void {
   assertEquals(pool.lent, 0);
   assert(conn.closed);
@@ -128,63 +128,63 @@ Deno.test("Client.serve() tells what failed when the client is not to blame", as
   assertGone(all);
 });
 
-Deno.test("Client.serve() lets go of a message over its limit, and serves one of exactly the limit", async () => {
+Deno.test("Client.serve() drops a message over its limit, and serves one of exactly the limit", async () => {
   const exact = setUp(new FakeConn().send("12345").halfClose());
   assertEquals(await exact.serve(5), undefined);
   assertEquals(exact.conn.echoed, "12345");
 
   const over = setUp(new FakeConn().send("123456"));
-  const letGo = await over.serve(5);
-  assertEquals(letGo?.reason, "message");
-  assertStringIncludes(letGo?.detail ?? "", "5 bytes");
+  const dropped = await over.serve(5);
+  assertEquals(dropped?.reason, "message");
+  assertStringIncludes(dropped?.detail ?? "", "5 bytes");
   assertEquals([over.conn.echoed, over.client.received], ["", 6]);
   assertGone(over);
 });
 
-Deno.test("Client.serve() lets go of a message that needs more than all messages may hold", async () => {
+Deno.test("Client.serve() drops a message that needs more than all messages may hold", async () => {
   const all = setUp(new FakeConn().send("x".repeat(5000)), 5000);
-  const letGo = await all.serve();
-  assertEquals(letGo?.reason, "buffers");
-  assertStringIncludes(letGo?.detail ?? "", "5000 bytes");
+  const dropped = await all.serve();
+  assertEquals(dropped?.reason, "buffers");
+  assertStringIncludes(dropped?.detail ?? "", "5000 bytes");
   assertEquals(all.client.received, 4096);
   assertGone(all);
 });
 
-Deno.test("Client.letGo() ends a client that is sending", async () => {
+Deno.test("Client.drop() ends a client that is sending", async () => {
   const all = setUp(new FakeConn().send("abc"));
   const served = all.serve();
   await nextTurn();
-  all.client.letGo("idle", "no byte for 60 s");
+  all.client.drop("idle", "no byte for 60 s");
   assert(all.conn.closed);
   assertEquals(await served, { reason: "idle", detail: "no byte for 60 s" });
   assertGone(all);
 });
 
-Deno.test("Client.letGo() ends a client that is being answered", async () => {
+Deno.test("Client.drop() ends a client that is being answered", async () => {
   const all = setUp(new FakeConn().send("abc").halfClose());
   all.conn.window = 1;
   const served = all.serve();
   await nextTurn();
-  all.client.letGo("drain", "too late");
+  all.client.drop("drain", "too late");
   assertEquals(await served, { reason: "drain", detail: "too late" });
   assertEquals(all.conn.echoed, "a");
   assertGone(all);
 });
 
-Deno.test("Client.letGo() lets the first reason stand", async () => {
+Deno.test("Client.drop() lets the first reason stand", async () => {
   const all = setUp();
   const served = all.serve();
-  all.client.letGo("idle", "first");
-  all.client.letGo("drain", "second");
+  all.client.drop("idle", "first");
+  all.client.drop("drain", "second");
   assertEquals(await served, { reason: "idle", detail: "first" });
 });
 
-Deno.test("Client.letGo() does nothing once the reply is sent in full, and the client gets its line", async () => {
+Deno.test("Client.drop() does nothing once the reply is sent in full, and the client gets its line", async () => {
   const { conn, client, file, serve } = setUp(new FakeConn().send("x").halfClose());
   // Late in the turn in which the last byte is sent: the line is appended, its write is to come.
   const append = Promise.withResolvers<void>();
   file.writeSync = ((write) => (bytes) => {
-    client.letGo("idle", "too late");
+    client.drop("idle", "too late");
     append.resolve();
     return write.call(file, bytes);
   })(file.writeSync);
@@ -194,13 +194,13 @@ Deno.test("Client.letGo() does nothing once the reply is sent in full, and the c
   assertEquals([conn.echoed, file.text], ["x", "[client 1]: received 1 bytes\n"]);
 });
 
-Deno.test("Client.letGo() in the turn in which the last read or write ends: let go, and no line", async () => {
+Deno.test("Client.drop() in the turn in which the last read or write ends: dropped, and no line", async () => {
   for (const message of ["", "x"]) {
     const reading = setUp(new FakeConn().send(message));
     const one = reading.serve();
     await nextTurn();
     reading.conn.halfClose(); // the read has ended, but its continuation has not run
-    reading.client.letGo("idle", "just so");
+    reading.client.drop("idle", "just so");
     assertEquals((await one)?.reason, "idle");
     assertGone(reading);
   }
@@ -209,7 +209,7 @@ Deno.test("Client.letGo() in the turn in which the last read or write ends: let 
   const other = writing.serve();
   await nextTurn();
   writing.conn.take(1);
-  writing.client.letGo("drain", "just so");
+  writing.client.drop("drain", "just so");
   assertEquals((await other)?.reason, "drain");
   assertGone(writing);
 });

@@ -18,11 +18,11 @@ function reportAtEachLevel(to: Diagnostics): void {
 
 Deno.test("setUpDiagnostics() writes text as one line with the time, the level and the values", () => {
   const { diagnostics, lines } = setUp();
-  diagnostics.warn("client {client} ({address}) let go", { client: 7, address: "127.0.0.1:50000" });
+  diagnostics.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
   assertEquals(lines.length, 1);
   assertMatch(
     lines[0] ?? "",
-    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z warning: client 7 \(127\.0\.0\.1:50000\) let go\n$/,
+    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z warning: client 7 \(127\.0\.0\.1:50000\) dropped\n$/,
   );
 });
 
@@ -43,13 +43,13 @@ Deno.test("setUpDiagnostics() writes JSON as one object a line, the values as pr
 Deno.test("setUpDiagnostics() writes for the journal as one line with the priority, and neither time nor colours", () => {
   const { diagnostics, lines } = setUp({ format: "journal", colors: true, level: "debug" });
   reportAtEachLevel(diagnostics);
-  diagnostics.warn("client {client} ({address}) let go", { client: 7, address: "127.0.0.1:50000" });
+  diagnostics.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
   assertEquals(lines, [
     "<7>at debug\n",
     "<6>at info\n",
     "<4>at warning\n",
     "<3>at error\n",
-    "<4>client 7 (127.0.0.1:50000) let go\n",
+    "<4>client 7 (127.0.0.1:50000) dropped\n",
   ]);
 });
 

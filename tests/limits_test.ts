@@ -31,14 +31,14 @@ Deno.test(
     await Promise.all(conns.map((conn) => writeAll(conn, message)));
     await program.line(/cannot accept, .*too many open files/i);
     const { active } = await program.statusWhen(({ buffered }) => buffered > 0);
-    assert(active > 20 && active < 64, `${active} clients in hand with 64 descriptors`);
+    assert(active > 20 && active < 64, `${active} clients in flight with 64 descriptors`);
 
     const [start, before] = [performance.now(), await program.figures()];
     await until(() => seconds(start) > 1.5);
     const after = await program.figures();
     assertLess((after.cpu - before.cpu) / seconds(start), 0.05);
 
-    // As many as are in hand finish, and so the first that waits is accepted, and its reply is quick.
+    // As many as are in flight finish, and so the first that waits is accepted, and its reply is quick.
     const freed = performance.now();
     const replies = Promise.all(conns.slice(0, active).map(finish));
     const waited = await Promise.all(conns.slice(active, 2 * active).map(finish));
@@ -46,7 +46,7 @@ Deno.test(
     const rest = await Promise.all(conns.slice(2 * active).map(finish));
     for (const reply of [...await replies, ...waited, ...rest]) assertEquals(reply, message);
     assertEquals(program.matches(/cannot accept/).length, 1);
-    assertEquals(program.matches(/let go after/).length, 0);
+    assertEquals(program.matches(/dropped after/).length, 0);
     assertEquals(program.lines().length, 120);
   },
 );
@@ -76,7 +76,7 @@ Deno.test(unless(missing, "main.ts --max-message lets exactly so many bytes pass
 
   using conn = await Deno.connect(program.address);
   await writeAll(conn, message).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
-  await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) let go after 1048577 bytes: message: .*1048576/);
+  await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) dropped after 1048577 bytes: message: .*1048576/);
   assertEquals((await readToEnd(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
   assertEquals((await program.statusWhen(({ active }) => active === 0)).buffered, 0);
   assertEquals(program.log(), "[client 1]: received 1048576 bytes\n");
@@ -105,17 +105,17 @@ Deno.test(unless(missing, "main.ts --max-buffered bounds the memory of all clien
   assertEquals(status.served, served.length + 1);
   assertEquals(status.buffers, 40 - served.length);
   assertGreaterOrEqual(status.buffers, buffers);
-  assertEquals(program.matches(/let go after \d+ bytes: buffers: /).length, status.buffers);
+  assertEquals(program.matches(/dropped after \d+ bytes: buffers: /).length, status.buffers);
   assertEquals(program.lines().length, served.length + 1);
   assertLess((await program.figures()).residentPeak, 200 * 1024 ** 2);
 });
 
 Deno.test(
-  unless(missing, "main.ts --idle-timeout lets go who is silent or never reads, and serves who drips"),
+  unless(missing, "main.ts --idle-timeout drops who is silent or never reads, and serves who drips"),
   async () => {
     await using program = await Program.start({ flags: ["--idle-timeout=1"] });
-    const letGo = async (client: number, since: number) => {
-      await program.line(new RegExp(`client ${client} .* let go after \\d+ bytes: idle: `));
+    const dropped = async (client: number, since: number) => {
+      await program.line(new RegExp(`client ${client} .* dropped after \\d+ bytes: idle: `));
       return seconds(since);
     };
     using silent = await Deno.connect(program.address);
@@ -124,7 +124,7 @@ Deno.test(
     await writeAll(deaf, pattern(12 * 1024 ** 2));
     await deaf.closeWrite();
     const deafSince = performance.now();
-    const ends = Promise.all([letGo(1, silentSince), letGo(2, deafSince), ending(silent)]);
+    const ends = Promise.all([dropped(1, silentSince), dropped(2, deafSince), ending(silent)]);
 
     using dripping = await Deno.connect(program.address);
     const message = pattern(6);
@@ -135,7 +135,7 @@ Deno.test(
     }
     assertEquals(await finish(dripping), message);
     for (const end of (await ends).slice(0, 2)) {
-      assert(typeof end === "number" && end >= 0.99 && end <= 2, `let go after ${end} s`);
+      assert(typeof end === "number" && end >= 0.99 && end <= 2, `dropped after ${end} s`);
     }
     assertEquals(program.log(), "[client 3]: received 6 bytes\n");
     const { active, idle, buffered } = await program.status();
@@ -173,7 +173,7 @@ Deno.test(
       jumpTo(year);
       // What is reported next shows that it jumped. A year that has just begun may look like the end of the one before.
       await program.line(new RegExp(`^(${year}|${year - 1})-.* client ${client} .* idle: `));
-      assert(seconds(since) >= 0.49 && seconds(since) <= 2, `let go after ${seconds(since)} s`);
+      assert(seconds(since) >= 0.49 && seconds(since) <= 2, `dropped after ${seconds(since)} s`);
       await ending(conn);
     }
 

@@ -34,10 +34,10 @@ async function served(program: Program, size: number): Promise<void> {
   assert(equal(await roundTrip(program.address, part), part), "other bytes came back");
 }
 
-/** Sends and stops. Returns once the server has let it go. */
+/** Sends and stops. Returns once the server has dropped it. */
 async function stuck(program: Program, bytes: Uint8Array): Promise<void> {
   using conn = await Deno.connect(program.address);
-  await writeAll(conn, bytes).catch(() => {}); // the server may let it go before all is sent
+  await writeAll(conn, bytes).catch(() => {}); // the server may drop it before all is sent
   await ending(conn);
 }
 
@@ -91,5 +91,5 @@ Deno.test(unless(missing, "main.ts gives back all memory, whichever way its clie
   program.kill("SIGTERM");
   assertEquals(await program.exit(), 0);
   await last;
-  assertEquals(program.matches(/let go after 1000 bytes: drain: /).length, COUNT);
+  assertEquals(program.matches(/dropped after 1000 bytes: drain: /).length, COUNT);
 });

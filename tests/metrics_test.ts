@@ -13,7 +13,7 @@ const STATUS: Status = {
   uptime: 1.5,
   active: 1,
   served: 2,
-  letGo: { reset: 3, idle: 4, message: 5, buffers: 6, drain: 7, failed: 8 },
+  dropped: { reset: 3, idle: 4, message: 5, buffers: 6, drain: 7, failed: 8 },
   goneBeforeAccept: 9,
   bytes: 10,
   buffered: 11,
@@ -111,7 +111,7 @@ Deno.test({
     await rude.write(pattern(3));
     await program.statusWhen(({ active, buffered }) => active === 1 && buffered > 0);
     await rude.reset();
-    await program.line(/let go after 3 bytes: reset/);
+    await program.line(/dropped after 3 bytes: reset/);
     using staying = await Deno.connect(program.address);
     await writeAll(staying, pattern(100_000));
     // It is at rest when all that was sent has been read: the chunks of 100,000 bytes hold at least as many.
@@ -178,7 +178,7 @@ for (const [what, delay] of [["answers after a second", 1000], ["never answers",
   Deno.test({
     ...unless(
       missing,
-      `main.ts lets go of everybody and ends by itself on the second signal while a collector ${what}`,
+      `main.ts drops everybody and ends by itself on the second signal while a collector ${what}`,
     ),
     async fn() {
       await using receiver = new Receiver(delay);
@@ -195,7 +195,7 @@ for (const [what, delay] of [["answers after a second", 1000], ["never answers",
       program.kill("SIGTERM");
       assertEquals(await program.exit(), 0);
       await ending(stuck);
-      assertEquals(program.matches(/client 2 .* let go after 0 bytes: drain/).length, 1);
+      assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain/).length, 1);
       assertEquals(program.log(), "[client 1]: received 5 bytes\n");
     },
   });

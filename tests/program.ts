@@ -69,7 +69,7 @@ export interface Figures {
 
 /** The figures of the program's status line. */
 export interface StatusLine {
-  /** Clients in hand. */
+  /** Clients in flight. */
   active: number;
   /** Clients served to the end. */
   served: number;
@@ -79,17 +79,17 @@ export interface StatusLine {
   buffered: number;
   /** Lines that wait for the disk. */
   queued: number;
-  /** Clients let go because they reset the connection. */
+  /** Clients dropped because they reset the connection. */
   reset: number;
-  /** Clients let go because no byte moved for too long. */
+  /** Clients dropped because no byte moved for too long. */
   idle: number;
-  /** Clients let go because their message was too large. */
+  /** Clients dropped because their message was too large. */
   message: number;
-  /** Clients let go because all messages together were too large. */
+  /** Clients dropped because all messages together were too large. */
   buffers: number;
-  /** Clients let go at the drain timeout. */
+  /** Clients dropped at the drain timeout. */
   drain: number;
-  /** Clients let go for any other reason. */
+  /** Clients dropped for any other reason. */
   failed: number;
   /** Clients that were gone before they were accepted. */
   goneBeforeAccept: number;
@@ -97,7 +97,7 @@ export interface StatusLine {
 
 /** What every status line in text looks like. */
 export const STATUS_LINE =
-  /: up [\d.]+ s: (\d+) clients active, (\d+) served, (\d+) bytes echoed, (\d+) bytes buffered, (\d+) lines queued; let go: (\d+) reset, (\d+) idle, (\d+) over the message limit, (\d+) over the buffer limit, (\d+) at the drain timeout, (\d+) failed; (\d+) gone before accept$/;
+  /: up [\d.]+ s: (\d+) clients active, (\d+) served, (\d+) bytes echoed, (\d+) bytes buffered, (\d+) lines queued; dropped: (\d+) reset, (\d+) idle, (\d+) over the message limit, (\d+) over the buffer limit, (\d+) at the drain timeout, (\d+) failed; (\d+) gone before accept$/;
 
 /**
  * The program, running.
@@ -257,9 +257,9 @@ export class Program implements AsyncDisposable {
   async status(): Promise<StatusLine> {
     const before = this.matches(STATUS_LINE).length;
     this.kill("SIGUSR2");
-    const [active = 0, served = 0, bytes = 0, buffered = 0, queued = 0, ...letGo] =
+    const [active = 0, served = 0, bytes = 0, buffered = 0, queued = 0, ...dropped] =
       (await this.line(STATUS_LINE, before + 1)).slice(1).map(Number);
-    const [reset = 0, idle = 0, message = 0, buffers = 0, drain = 0, failed = 0, goneBeforeAccept = 0] = letGo;
+    const [reset = 0, idle = 0, message = 0, buffers = 0, drain = 0, failed = 0, goneBeforeAccept = 0] = dropped;
     return { active, served, bytes, buffered, queued, reset, idle, message, buffers, drain, failed, goneBeforeAccept };
   }
 

@@ -43,7 +43,7 @@ function takeOut(message: Message): Uint8Array {
   for (let front = message.front(); front !== undefined; front = message.front()) {
     bytes.set(front, at);
     at += front.length;
-    message.dropFront();
+    message.giveBackFront();
   }
   assertEquals(at, message.length);
   return bytes;
@@ -197,17 +197,17 @@ Deno.test("Message.front() shows the bytes received, and no byte of the message 
   }
 });
 
-Deno.test("Message.dropFront() gives back each chunk as soon as it is done with", async () => {
+Deno.test("Message.giveBackFront() gives back each chunk as soon as it is done with", async () => {
   const pool = new ChunkPool();
   const message = new Message(pool);
   await readAll(new PiecesReader(new Uint8Array(100 * KiB), []), message);
   const lent = [pool.lent];
   while (message.front() !== undefined) {
-    message.dropFront();
+    message.giveBackFront();
     lent.push(pool.lent);
   }
   assertEquals(lent, [340, 336, 320, 256, 0].map((size) => size * KiB));
-  message.dropFront();
+  message.giveBackFront();
   assertEquals(pool.lent, 0);
 });
 
@@ -217,7 +217,7 @@ Deno.test("Message gives back each chunk once, also when it is disposed of twice
   await readAll(new PiecesReader(new Uint8Array(1), []), other);
   const message = new Message(pool);
   await readAll(new PiecesReader(new Uint8Array(30 * KiB), []), message);
-  message.dropFront();
+  message.giveBackFront();
   message[Symbol.dispose]();
   message[Symbol.dispose]();
   assertEquals(pool.lent, 4 * KiB, "the other's");
@@ -254,7 +254,7 @@ Deno.test("ChunkPool.lent returns to 0 after many messages at once, in any order
           assertSameBytes(front, bytes.subarray(at, at + front.length));
           at += front.length;
           if (end === "left") break;
-          message.dropFront();
+          message.giveBackFront();
         }
         if (end !== "left") assertEquals(at, length);
         outcomes.push(end);

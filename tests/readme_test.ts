@@ -52,7 +52,7 @@ for (
 ) {
   test(`a client waits for --idle-timeout, as README says: ${command}`, command, async (program, bin) => {
     assertEquals(await output(command, program, bin), "");
-    await program.line(/let go after 5 bytes: idle/);
+    await program.line(/dropped after 5 bytes: idle/);
   });
 }
 
@@ -60,7 +60,7 @@ test("a client that reads before it ends waits for --idle-timeout, as README say
   using conn = await Deno.connect(program.address);
   await writeAll(conn, new TextEncoder().encode("hello"));
   assertEquals(await conn.read(new Uint8Array(1)), null);
-  await program.line(/let go after 5 bytes: idle/);
+  await program.line(/dropped after 5 bytes: idle/);
 });
 
 /** Tries what a text says on the program; `bin` is a folder with what it calls `nc` and `deno`. */

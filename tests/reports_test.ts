@@ -111,8 +111,8 @@ Deno.test("Reports.flush() gives up when nobody has read for a second", async ()
   assertEquals(all.clock.pending, 0);
 });
 
-/** Has a client let go, so many times; each is reported. */
-async function letGo(program: Program, times: number): Promise<void> {
+/** Has a client dropped, so many times; each is reported. */
+async function dropMany(program: Program, times: number): Promise<void> {
   await Promise.all(Array.from({ length: 25 }, async () => {
     for (let i = 0; i < times / 25; i++) await roundTrip(program.address, pattern(1)).catch(() => {});
   }));
@@ -149,9 +149,9 @@ Deno.test({
   async fn() {
     await using stderr = new Unread();
     const program = await stderr.start("--log-format=json"); // longer reports, so fewer will do
-    await letGo(program, 2000);
+    await dropMany(program, 2000);
     const { resident } = await program.figures();
-    await letGo(program, 20_000); // many more than may wait
+    await dropMany(program, 20_000); // many more than may wait
     assertLess(((await program.figures()).resident - resident) / 1024 ** 2, 40);
     for (const signal of ["SIGUSR2", "SIGHUP"] as const) program.kill(signal);
     assertEquals((await roundTrip(program.address, new Uint8Array())).length, 0);
@@ -162,7 +162,7 @@ Deno.test({
     const [, dropped] = await program.line(/"message":"(\d+) reports were dropped, since nobody read stderr"/);
     assert(Number(dropped) > 0);
     // Two more, of the signals, were among those dropped.
-    assertEquals(program.matches(/ let go after /).length + Number(dropped), 22_000 + 2);
+    assertEquals(program.matches(/ dropped after /).length + Number(dropped), 22_000 + 2);
     program.kill("SIGTERM");
     assertEquals(await program.exit(), 0);
   },
@@ -173,7 +173,7 @@ Deno.test({
   async fn() {
     await using stderr = new Unread();
     const program = await stderr.start();
-    await letGo(program, 2000); // a pipe holds a quarter of their reports
+    await dropMany(program, 2000); // a pipe holds a quarter of their reports
     const running = () =>
       new Deno.Command("kill", { args: ["-0", `${program.pid}`], stderr: "null" }).outputSync().success;
     const start = performance.now();
@@ -192,7 +192,7 @@ Deno.test({
     await using stderr = new Unread();
     const program = await stderr.start("--drain-timeout=1000");
     using stuck = await Deno.connect(program.address);
-    await letGo(program, 2000);
+    await dropMany(program, 2000);
     program.kill("SIGTERM");
     const stopped = performance.now();
     await until(() => performance.now() - stopped > 1200);

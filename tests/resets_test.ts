@@ -5,8 +5,8 @@ import { unless } from "./granted.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
-/** One of the lines that report a client that was let go. */
-const LET_GO = /warning: client (\d+) \(127\.0\.0\.1:\d+\) let go after (\d+) bytes: reset: /;
+/** One of the lines that report a client that was dropped. */
+const DROPPED = /warning: client (\d+) \(127\.0\.0\.1:\d+\) dropped after (\d+) bytes: reset: /;
 
 /** More than the kernel's buffers at both ends hold: the server cannot finish the reply if nobody reads it. */
 const LARGE = pattern(12 * 1024 ** 2);
@@ -18,7 +18,7 @@ async function whileStopped(program: Program, callback: () => Promise<unknown>):
   program.kill("SIGCONT");
 }
 
-/** Connects so many clients and waits until the program has them all in hand. */
+/** Connects so many clients and waits until the program has them all in flight. */
 async function inHand(program: Program, count: number, first: Uint8Array): Promise<RudeClient[]> {
   const clients = await Promise.all(Array.from({ length: count }, () => RudeClient.connect(program.address)));
   await Promise.all(clients.map((client) => client.write(first)));
@@ -100,10 +100,10 @@ for (const [phase, { count, reported, run }] of Object.entries(phases)) {
       },
     );
 
-    // Each one that was in hand is reported in one line, and nothing else is.
-    const numbers = program.matches(LET_GO).map(([, client]) => Number(client)).sort((a, b) => a - b);
+    // Each one that was in flight is reported in one line, and nothing else is.
+    const numbers = program.matches(DROPPED).map(([, client]) => Number(client)).sort((a, b) => a - b);
     assertEquals(numbers, reported ? Array.from({ length: count }, (_, i) => i + 1) : []);
-    const others = program.stderr.filter((line) => !LET_GO.test(line) && !/ (listening on|up) /.test(line));
+    const others = program.stderr.filter((line) => !DROPPED.test(line) && !/ (listening on|up) /.test(line));
     assertEquals(others, []);
 
     const message = pattern(10_000);

@@ -108,14 +108,14 @@ Deno.test("Server.serve() writes the lines of clients that finish in one turn in
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 500 }, () => new FakeConn().send("x"));
   all.listener.push(...conns);
-  await until(() => all.server.status.active === 500, "500 clients in hand");
+  await until(() => all.server.status.active === 500, "500 clients in flight");
   for (const conn of conns) conn.halfClose();
   await until(() => all.server.status.served === 500, "500 clients served");
   assertEquals(all.file.writes, 1);
   await all.end();
 });
 
-Deno.test("Server.serve() does not let the accept run ahead of 64 clients in hand, and takes all that come", async () => {
+Deno.test("Server.serve() does not let the accept run ahead of 64 clients in flight, and takes all that come", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 200 }, () => new FakeConn());
   all.listener.push(...conns);
@@ -196,7 +196,7 @@ Deno.test("Server.serve() ends when its listener is closed under it", async () =
     const conn = new FakeConn();
     all.listener.push(conn, closed);
     await nextTurn();
-    assert(!all.ended, "a client is still in hand");
+    assert(!all.ended, "a client is still in flight");
     conn.halfClose();
     await all.served;
     assertEquals(all.server.status.served, 1);
@@ -215,7 +215,7 @@ Deno.test("Server.serve() accepts no more than maxClients, and the next when one
   conns[1]?.halfClose(); // served
   await nextTurn();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 4]);
-  conns[0]?.break(new Deno.errors.ConnectionReset("reset")); // let go
+  conns[0]?.break(new Deno.errors.ConnectionReset("reset")); // dropped
   await nextTurn();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 5]);
   all.log.onRoom(); // says that there may be room: there is none
@@ -253,7 +253,7 @@ Deno.test("Server.serve() accepts nobody while the log is full, and goes on when
   await all.end();
 });
 
-Deno.test("Server lets a silent client go after 1 to 1.25 times the idle timeout, and reports it once", async () => {
+Deno.test("Server drops a silent client after 1 to 1.25 times the idle timeout, and reports it once", async () => {
   for (const late of [0, 1, 249, 250, 499, 777, 1000]) { // milliseconds after the start at which it is accepted
     for (const message of ["", "abc"]) {
       const all = serving(new FakeListener(), { idleTimeout: 1 });
@@ -263,11 +263,11 @@ Deno.test("Server lets a silent client go after 1 to 1.25 times the idle timeout
       await nextTurn();
       all.clock.turn(999);
       await nextTurn();
-      assert(!conn.closed, `let go too early, accepted at ${late}`);
+      assert(!conn.closed, `dropped too early, accepted at ${late}`);
       all.clock.turn(251);
       await nextTurn();
-      assert(conn.closed, `let go too late, accepted at ${late}`);
-      assertEquals(all.server.status.letGo.idle, 1);
+      assert(conn.closed, `dropped too late, accepted at ${late}`);
+      assertEquals(all.server.status.dropped.idle, 1);
       assertEquals(all.reports.map(({ level, properties }) => [level, properties]), [["WARN", {
         client: 1,
         address: "127.0.0.1:50000",
@@ -281,7 +281,7 @@ Deno.test("Server lets a silent client go after 1 to 1.25 times the idle timeout
   }
 });
 
-Deno.test("Server lets a client go that does not read its reply", async () => {
+Deno.test("Server drops a client that does not read its reply", async () => {
   const all = serving(new FakeListener(), { idleTimeout: 1 });
   const conn = sent("hello");
   conn.window = 0;
@@ -296,7 +296,7 @@ Deno.test("Server lets a client go that does not read its reply", async () => {
   all.clock.turn(1250);
   await nextTurn();
   assert(conn.closed);
-  assertEquals(all.server.status.letGo.idle, 1);
+  assertEquals(all.server.status.dropped.idle, 1);
   await all.end();
 });
 
@@ -323,7 +323,7 @@ Deno.test("Server keeps a client that drips, while it sends and while it is answ
   await all.end();
 });
 
-Deno.test("Server lets nobody go for idling when the timeout is 0", async () => {
+Deno.test("Server drops nobody for idling when the timeout is 0", async () => {
   const all = serving(new FakeListener(), { idleTimeout: 0 });
   const conn = new FakeConn();
   all.listener.push(conn);
@@ -346,7 +346,7 @@ Deno.test("Server.stop() ends a server that has no client", async () => {
   all.log.close();
 });
 
-Deno.test("Server.stop() lets clients in hand finish", async () => {
+Deno.test("Server.stop() lets clients in flight finish", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 20 }, () => new FakeConn().send("half "));
   all.listener.push(...conns);
@@ -361,12 +361,12 @@ Deno.test("Server.stop() lets clients in hand finish", async () => {
   for (const conn of conns) assertEquals(conn.echoed, "half and half");
   assertEquals(all.server.status.served, 20);
   assertEquals(all.file.text.split("\n").length, 21);
-  assertEquals(all.reports.map(({ message }) => message), ["stopping: clients in hand have 10 s to finish"]);
+  assertEquals(all.reports.map(({ message }) => message), ["stopping: clients in flight have 10 s to finish"]);
   assertEquals(all.clock.pending, 0);
   all.log.close();
 });
 
-Deno.test("Server.stop() lets go of stuck clients at the drain timeout, and reports each", async () => {
+Deno.test("Server.stop() drops stuck clients at the drain timeout, and reports each", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 2.5, idleTimeout: 0 });
   const [sending, answered] = [new FakeConn().send("a"), sent("bc")];
   answered.window = 1;
@@ -379,7 +379,7 @@ Deno.test("Server.stop() lets go of stuck clients at the drain timeout, and repo
   all.clock.turn(1);
   await all.served;
   assert(sending.closed && answered.closed);
-  assertEquals(all.server.status.letGo.drain, 2);
+  assertEquals(all.server.status.dropped.drain, 2);
   assertEquals(all.reports.map(({ properties }) => properties.reason), [undefined, "drain", "drain"]);
   assertStringIncludes(String(all.reports[1]?.properties.detail), "2.5 s after");
   assertEquals(all.file.text, "");
@@ -387,14 +387,14 @@ Deno.test("Server.stop() lets go of stuck clients at the drain timeout, and repo
   all.log.close();
 });
 
-Deno.test("Server.stop() with a timeout of 0 lets everybody go", async () => {
+Deno.test("Server.stop() with a timeout of 0 drops everybody", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 0 });
   all.listener.push(new FakeConn(), new FakeConn());
   await nextTurn();
   all.server.stop();
   all.clock.turn(0);
   await all.served;
-  assertEquals(all.server.status.letGo.drain, 2);
+  assertEquals(all.server.status.dropped.drain, 2);
   all.log.close();
 });
 
@@ -415,7 +415,7 @@ Deno.test("Server.stop() accepts who waits in the queue before it closes the lis
   all.log.close();
 });
 
-Deno.test("Server.stop() accepts who waits also when maxClients are in hand", async () => {
+Deno.test("Server.stop() accepts who waits also when maxClients are in flight", async () => {
   const all = serving(new FakeListener(), { maxClients: 1 });
   const [inHand, waiting] = [new FakeConn(), new FakeConn()];
   all.listener.push(inHand, waiting);
@@ -470,7 +470,7 @@ Deno.test("Server.stop() ends though clients keep coming: those after the queue'
   all.log.close();
 });
 
-Deno.test("Server.stop() within a second of the first time is the first time; later it lets go of everybody", async () => {
+Deno.test("Server.stop() within a second of the first time is the first time; later it drops everybody", async () => {
   for (const pause of [0, 10, 999, 1000, 5000]) {
     const all = serving(new FakeListener());
     const [sending, queued] = [new FakeConn(), new FakeConn()];
@@ -482,7 +482,7 @@ Deno.test("Server.stop() within a second of the first time is the first time; la
     await nextTurn();
     assertEquals(all.server.stop(), pause >= 1000);
     await nextTurn();
-    assertEquals([all.ended, sending.closed, all.server.status.letGo.drain > 0], Array(3).fill(pause >= 1000));
+    assertEquals([all.ended, sending.closed, all.server.status.dropped.drain > 0], Array(3).fill(pause >= 1000));
     all.clock.turn(10_000);
     await all.served;
     const stops = all.reports.filter(({ message }) => message.startsWith("stopping"));
@@ -491,7 +491,7 @@ Deno.test("Server.stop() within a second of the first time is the first time; la
   }
 });
 
-Deno.test("Server.stop() lets nobody join who was accepted in the very turn in which everybody is let go", async () => {
+Deno.test("Server.stop() lets nobody join who was accepted in the very turn in which everybody is dropped", async () => {
   for (let microtasks = 0; microtasks < 40; microtasks++) {
     const all = serving(new FakeListener(), { idleTimeout: 0, maxClients: 1 });
     const [inHand, waiting] = [new FakeConn(), new FakeConn()];
@@ -503,7 +503,7 @@ Deno.test("Server.stop() lets nobody join who was accepted in the very turn in w
     for (let i = 0; i < microtasks; i++) await Promise.resolve();
     all.server.stop();
     await nextTurn();
-    assert(all.ended, `somebody is in hand after ${microtasks} microtasks`);
+    assert(all.ended, `somebody is in flight after ${microtasks} microtasks`);
     all.log.close();
   }
 });
@@ -536,7 +536,7 @@ Deno.test("Server.stop() twice, and after the end, is harmless", async () => {
   assertEquals(all.clock.pending, pending);
   all.clock.turn(4500);
   await all.served;
-  assertEquals(all.server.status.letGo.drain, 1);
+  assertEquals(all.server.status.dropped.drain, 1);
   all.server.stop();
   assertEquals(all.clock.pending, 0);
   all.log.close();
@@ -559,7 +559,7 @@ Deno.test("Server.status and Server.reportStatus() tell the figures", async () =
     uptime: 1.5,
     active: 1,
     served: 2,
-    letGo: { reset: 1, idle: 0, message: 1, buffers: 0, drain: 0, failed: 1 },
+    dropped: { reset: 1, idle: 0, message: 1, buffers: 0, drain: 0, failed: 1 },
     goneBeforeAccept: 1,
     bytes: 12,
     buffered: 4096,
@@ -571,8 +571,8 @@ Deno.test("Server.status and Server.reportStatus() tell the figures", async () =
   all.server.reportStatus(all.diagnostics);
   const { level, message, properties } = all.reports[3] ?? {};
   assertEquals(level, "INFO");
-  const { letGo, ...figures } = status;
-  assertEquals(properties, { ...figures, ...letGo });
+  const { dropped, ...figures } = status;
+  assertEquals(properties, { ...figures, ...dropped });
   assertMatch(
     message ?? "",
     /^up 1\.5 s: 1 clients active, 2 served, 12 bytes echoed, 4096 bytes buffered, 0 lines queued/,
@@ -656,10 +656,10 @@ Deno.test({
     const times = <T>(count: number, fn: (i: number) => Promise<T>) =>
       Promise.all(Array.from({ length: count }, (_, i) => fn(i)));
     const accounted = () => {
-      const { served, letGo, goneBeforeAccept } = server.status;
-      return Object.values(letGo).reduce((sum, count) => sum + count, served + goneBeforeAccept);
+      const { served, dropped, goneBeforeAccept } = server.status;
+      return Object.values(dropped).reduce((sum, count) => sum + count, served + goneBeforeAccept);
     };
-    const nobody = () => until(() => server.status.active === 0, "no client in hand");
+    const nobody = () => until(() => server.status.active === 0, "no client in flight");
 
     const ROUNDS = 10;
     for (let round = 0; round < ROUNDS; round++) {
@@ -713,14 +713,14 @@ Deno.test({
       conn.close();
     }
 
-    const { served, letGo, goneBeforeAccept, active, buffered } = server.status;
+    const { served, dropped, goneBeforeAccept, active, buffered } = server.status;
     assertEquals([active, buffered, clock.pending], [0, 0, 0]);
     assertEquals(accounted(), ROUNDS * 550 + 200);
     assertEquals(all.reports.length - 1, accounted() - served - goneBeforeAccept, "each is reported once");
-    assertEquals(letGo.message, ROUNDS * 100);
-    assertEquals(letGo.buffers + letGo.idle + letGo.drain, ROUNDS * 150 + 100);
-    assertEquals(letGo.failed, 0);
-    assert(letGo.buffers > 0 && letGo.idle > 0 && letGo.drain > 0 && letGo.reset > 0, JSON.stringify(letGo));
+    assertEquals(dropped.message, ROUNDS * 100);
+    assertEquals(dropped.buffers + dropped.idle + dropped.drain, ROUNDS * 150 + 100);
+    assertEquals(dropped.failed, 0);
+    assert(dropped.buffers > 0 && dropped.idle > 0 && dropped.drain > 0 && dropped.reset > 0, JSON.stringify(dropped));
     assertEquals(all.file.text.split("\n").length - 1, served);
     assertEquals(all.log.close(), "");
   },

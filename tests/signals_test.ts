@@ -31,7 +31,7 @@ Deno.test(unless(missing, "main.ts takes no new client after SIGTERM and serves 
   assertEquals(sizes, messages.map(({ length }) => length));
 });
 
-Deno.test(unless(missing, "main.ts lets go of a stuck client at --drain-timeout and ends"), async () => {
+Deno.test(unless(missing, "main.ts drops a stuck client at --drain-timeout and ends"), async () => {
   await using program = await Program.start({ flags: ["--drain-timeout=0.5"] });
   using stuck = await Deno.connect(program.address);
   await writeAll(stuck, pattern(100));
@@ -41,7 +41,7 @@ Deno.test(unless(missing, "main.ts lets go of a stuck client at --drain-timeout 
   assertEquals(await program.exit(), 0);
   const took = (performance.now() - start) / 1000;
   assert(took >= 0.49 && took <= 2, `ended after ${took} s`);
-  assertEquals(program.matches(/warning: client 1 \(\S+\) let go after 100 bytes: drain: /).length, 1);
+  assertEquals(program.matches(/warning: client 1 \(\S+\) dropped after 100 bytes: drain: /).length, 1);
   await ending(stuck);
   assertEquals(program.log(), "");
 });
@@ -49,7 +49,7 @@ Deno.test(unless(missing, "main.ts lets go of a stuck client at --drain-timeout 
 Deno.test(
   unless(
     missing,
-    "main.ts takes a signal within a second of the first for the first, and lets go of everybody on a later one",
+    "main.ts takes a signal within a second of the first for the first, and drops everybody on a later one",
   ),
   async () => {
     await using program = await Program.start({ flags: ["--drain-timeout=1000"] });
@@ -65,7 +65,7 @@ Deno.test(
     program.kill("SIGINT");
     assertEquals(await program.exit(), 0); // fails long before the drain timeout
     await ending(stuck);
-    assertEquals(program.matches(/client 2 .* let go after 0 bytes: drain: .*told to stop a second time/).length, 1);
+    assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain: .*told to stop a second time/).length, 1);
     assertEquals(program.log(), "[client 1]: received 5 bytes\n");
   },
 );
@@ -296,8 +296,8 @@ Deno.test(unless(missing, "main.ts reports its figures as one JSON object on SIG
   const { input } = await program.line(/"logger":"echo-server.status"/);
   const { uptime, ...figures } = JSON.parse(input).properties;
   assertLess(uptime, 60);
-  const letGo = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0, goneBeforeAccept: 0 };
-  assertEquals(figures, { active: 0, served: 1, bytes: 5, buffered: 0, queuedLines: 0, ...letGo });
+  const dropped = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0, goneBeforeAccept: 0 };
+  assertEquals(figures, { active: 0, served: 1, bytes: 5, buffered: 0, queuedLines: 0, ...dropped });
 });
 
 /** Sends SIGUSR1 until Deno has opened its debugger: from half a second after the start, in 2.9.6. */

@@ -140,7 +140,7 @@ async function leavingClient(program: Program): Promise<void> {
 async function greedyClient(program: Program): Promise<void> {
   rude++;
   using conn = await Deno.connect(program.address);
-  await writeAll(conn, pattern(MAX_MESSAGE + 1)).catch(() => {}); // it may be let go while it still sends
+  await writeAll(conn, pattern(MAX_MESSAGE + 1)).catch(() => {}); // it may be dropped while it still sends
   await ending(conn);
 }
 

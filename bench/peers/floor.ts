@@ -5,7 +5,7 @@
 type Chunk = Uint8Array<ArrayBuffer>;
 
 /**
- * Clients in hand from which on one is accepted for each that ends, or else one a turn of the event loop: Deno serves 128
+ * Clients in flight from which on one is accepted for each that ends, or else one a turn of the event loop: Deno serves 128
  * reads that are ready at a time, and of those beyond the last come first. See "Who waits" in `../README.md`.
  */
 const MANY = 64;

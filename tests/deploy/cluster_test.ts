@@ -115,7 +115,7 @@ Deno.test({
     await client.write(pattern(11));
     await Promise.any(cluster.instances.map((one) => one.statusWhen(({ buffered }) => buffered > 0)));
     await client.reset();
-    await Promise.any(cluster.instances.map((one) => one.line(/client 1 .*let go after 11 bytes: reset/)));
+    await Promise.any(cluster.instances.map((one) => one.line(/client 1 .*dropped after 11 bytes: reset/)));
     assertEquals(cluster.lines, []);
   },
 });
@@ -126,20 +126,20 @@ Deno.test({
     const config = await Deno.readTextFile(CONFIG);
     for (const side of ["client", "server"]) {
       const seconds = Number(new RegExp(`^ *timeout ${side} (\\d+)s$`, "m").exec(config)?.[1]);
-      // The server lets a client go at most a quarter of the timeout late.
+      // The server drops a client at most a quarter of the timeout late.
       assert(seconds > DEFAULTS.idleTimeout * 1.25, `timeout ${side} ${seconds}s`);
     }
   },
 });
 
 Deno.test({
-  ...needing("cluster leaves it to the server to let a quiet client go, so that there is no line for it", "haproxy"),
+  ...needing("cluster leaves it to the server to drop a quiet client, so that there is no line for it", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start(["--idle-timeout=1"]);
     using conn = await Deno.connect(cluster.address);
     await conn.write(pattern(3));
     assertEquals(await conn.read(new Uint8Array(1)), null);
-    await Promise.any(cluster.instances.map((one) => one.line(/client 1 .*let go after 3 bytes: idle/)));
+    await Promise.any(cluster.instances.map((one) => one.line(/client 1 .*dropped after 3 bytes: idle/)));
     assertEquals(cluster.lines, []);
   },
 });

@@ -136,9 +136,9 @@ Deno.test({
     }
     await server.statusWhen(({ buffered }) => buffered >= 7 * message.length);
     using refused = await Deno.connect(server.address);
-    const writing = writeAll(refused, message).then(() => writeAll(refused, message)).catch(() => "let go");
-    await server.line(/client 8 .* let go after \d+ bytes: buffers/);
-    assertEquals(await writing, "let go");
+    const writing = writeAll(refused, message).then(() => writeAll(refused, message)).catch(() => "dropped");
+    await server.line(/client 8 .* dropped after \d+ bytes: buffers/);
+    assertEquals(await writing, "dropped");
 
     const [conn] = conns;
     await conn?.closeWrite();
@@ -176,7 +176,7 @@ Deno.test({
     await rude.write(pattern(3));
     await server.statusWhen(({ buffered }) => buffered > 0);
     await rude.reset();
-    await server.line(/let go after 3 bytes: reset/);
+    await server.line(/dropped after 3 bytes: reset/);
     server.kill("SIGTERM");
     assertEquals(await server.exit(), 0);
     assertEquals(load.failures, []);

@@ -104,9 +104,9 @@ Deno.test({
       const warnings = (await run(`${current} -p warning -o cat`)).trim().split("\n");
       assertEquals(warnings.length, 2000);
       for (const line of warnings) {
-        assertMatch(line, /^client \d+ \(127\.0\.0\.1:\d+\) let go after 3 bytes: message: /);
+        assertMatch(line, /^client \d+ \(127\.0\.0\.1:\d+\) dropped after 3 bytes: message: /);
       }
-      assertMatch(await run(documented("journalctl")), /client \d+ \(127\.0\.0\.1:\d+\) let go/);
+      assertMatch(await run(documented("journalctl")), /client \d+ \(127\.0\.0\.1:\d+\) dropped/);
       await run(`rm -r /etc/systemd/journald.conf.d; systemctl restart systemd-journald
         cp deploy/systemd/echo-server.service /etc/systemd/system; systemctl daemon-reload; systemctl restart echo-server`);
     });

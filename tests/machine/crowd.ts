@@ -24,7 +24,7 @@ export interface Outcome {
   failures: string[];
 }
 
-/** Clients that send a message, half-close, and read nothing. Resolves when all have, or were let go. */
+/** Clients that send a message, half-close, and read nothing. Resolves when all have, or were dropped. */
 async function unread(hostname: string, count: number, bytes: number): Promise<Deno.Conn[]> {
   const message = new Uint8Array(bytes);
   return await open(hostname, count, async (conn) => {
@@ -48,7 +48,7 @@ async function open(
         conns.push(conn);
         await each(conn);
       } catch {
-        // It was let go, which is what the limits are for.
+        // It was dropped, which is what the limits are for.
       }
     }
   }));

@@ -47,14 +47,14 @@ Deno.test({
       });
     }
 
-    await step("is stopped with 10000 clients in hand, and reports each", async () => {
+    await step("is stopped with 10000 clients in flight, and reports each", async () => {
       await run(`systemctl restart echo-server; ulimit -n 100000
         ${crowd("127.0.0.1 idle 10000")} >/run/idle 2>&1 & crowd=$!
         timeout 120 sh -c 'until grep -q "holding 10000" /run/idle; do sleep 1; done'
         systemctl stop echo-server; kill $crowd`);
       assertEquals(await run("systemctl show --property=Result echo-server"), "Result=success\n");
       const reports =
-        "journalctl --sync; journalctl -b -u echo-server -o cat | grep -c 'let go after 0 bytes: drain: '";
+        "journalctl --sync; journalctl -b -u echo-server -o cat | grep -c 'dropped after 0 bytes: drain: '";
       assertEquals(await run(reports), "10000\n");
       await run("systemctl start echo-server");
     });

@@ -11,7 +11,7 @@ export const FOUND: [what: string, history: string][] = [
     "326797440,1690006520,1495805563,1884583310,2421935320,344237530,0",
   ],
   [
-    "one could join in the turn in which everybody was let go",
+    "one could join in the turn in which everybody was dropped",
     "913736526,2826567680,2206208924,0,1075136574",
   ],
   [

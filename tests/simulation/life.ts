@@ -86,7 +86,7 @@ export class Life {
   #stoppedAt: number | undefined; // when the first signal to end came
   #allLetGo = false; // whether the second came
   #noRoomAt = -Infinity; // when there was last no room at rest
-  readonly #letGo = new Set<number>(); // numbers of clients that were reported
+  readonly #dropped = new Set<number>(); // numbers of clients that were reported
 
   /**
    * Starts a server.
@@ -182,7 +182,7 @@ export class Life {
     this.#inHand.push(peer);
   }
 
-  /** The server takes a client in hand. */
+  /** The server takes a client in flight. */
   onTaken(peer: Peer): void {
     peer.number = this.accepted.push(peer);
     this.#world.note(() => `${peer.name} is number ${peer.number}`);
@@ -195,7 +195,7 @@ export class Life {
     peer.idleFor = this.#world.now() - peer.movedAt;
     this.#log.look();
     if (peer.number === 0 && !this.listener.closed) this.#world.broken(`${peer.name} is closed unserved`);
-    // One whose line is not even appended is let go in the turn in which its last byte went out, as a report will say.
+    // One whose line is not even appended is dropped in the turn in which its last byte went out, as a report will say.
     if (this.#log.isLate(peer.number)) {
       this.#world.broken(`${peer.name} is closed before its line is written or queued`);
     }
@@ -218,15 +218,15 @@ export class Life {
     this.#log.look();
     this.#inHand = this.#inHand.filter(isInHand);
     for (const peer of this.#inHand) if (!peer.pending) broken(`${peer.name} is stuck`);
-    if (active !== this.#inHand.length) broken(`${active} clients are active, ${this.#inHand.length} are in hand`);
-    if (active > this.setup.maxClients) broken(`${active} clients are in hand`);
+    if (active !== this.#inHand.length) broken(`${active} clients are active, ${this.#inHand.length} are in flight`);
+    if (active > this.setup.maxClients) broken(`${active} clients are in flight`);
     const held = this.#inHand.reduce((sum, peer) => sum + (peer.held = chunksOf(peer)), 0);
     if (buffered !== held) broken(`${buffered} bytes are lent, clients hold ${held}`);
     if (buffered > this.setup.maxBuffered + active * chunk(0)) broken(`${buffered} bytes are lent`);
     if (this.#served) return;
     if (queuedLines !== this.#log.missing) broken(`${queuedLines} lines are queued, ${this.#log.missing} are missing`);
     if (queuedLines > 0 && !disk.failing) broken("a line is queued though the disk does not fail");
-    // When the queue has become full, those in hand may still end, and the one whose accept was pending.
+    // When the queue has become full, those in flight may still end, and the one whose accept was pending.
     if (this.#log.missingBytes > this.setup.maxQueued + (this.setup.maxClients + 2) * LINE) {
       broken(`${this.#log.missingBytes} bytes of lines are queued`);
     }
@@ -239,7 +239,7 @@ export class Life {
     const since = (...times: (number | undefined)[]) =>
       now() - slack - Math.max(...times.map((time) => time ?? Infinity));
     for (const peer of this.#inHand) {
-      if (idleTimeout > 0 && since(peer.movedAt) > idleTimeout * 1250) broken(`${peer.name} is idle and not let go`);
+      if (idleTimeout > 0 && since(peer.movedAt) > idleTimeout * 1250) broken(`${peer.name} is idle and not dropped`);
     }
     if (this.#served) return;
     if (disk.failing && since(disk.goodSince) > RETRY_INTERVAL) broken("lines wait for a disk that is good");
@@ -251,7 +251,7 @@ export class Life {
     if (accepting && since(this.drainedAt, this.#noRoomAt, shortageAt) > CLOSED_WITHIN) {
       broken("a draining server listens");
     }
-    if (this.#isDue()) broken("the server lives on when all are to be let go");
+    if (this.#isDue()) broken("the server lives on when all are to be dropped");
   }
 
   #beginToDrain(): void {
@@ -260,7 +260,7 @@ export class Life {
     this.listener.beginToDrain();
   }
 
-  /** Whether everybody must have been let go, but for what can happen at this very time. */
+  /** Whether everybody must have been dropped, but for what can happen at this very time. */
   #isDue(): boolean {
     return this.#allLetGo ||
       (this.drainedAt !== undefined && this.#world.now() - this.drainedAt >= this.setup.drainTimeout * 1000);
@@ -287,20 +287,22 @@ export class Life {
   /** What holds when nobody is left. */
   #finish(): void {
     const { broken } = this.#world;
-    const { active, served, letGo, goneBeforeAccept, bytes, buffered } = this.#server.status;
+    const { active, served, dropped, goneBeforeAccept, bytes, buffered } = this.#server.status;
     this.#log.closeAndCheck();
     const finished = this.accepted.filter(({ number }) => this.#log.appended.includes(number));
-    const ways = Object.values(letGo).reduce((sum, count) => sum + count, 0);
+    const ways = Object.values(dropped).reduce((sum, count) => sum + count, 0);
     if (active !== 0 || buffered !== 0) broken(`${active} clients and ${buffered} bytes are left at the end`);
     if (!this.listener.closed) broken("the listener is open at the end");
     for (const peer of this.accepted) {
       if (!peer.closed) broken(`${peer.name} is open at the end`);
-      if (finished.includes(peer) === this.#letGo.has(peer.number)) {
-        broken(`${peer.name} was served and let go, or neither`);
+      if (finished.includes(peer) === this.#dropped.has(peer.number)) {
+        broken(`${peer.name} was served and dropped, or neither`);
       }
     }
-    if (served !== finished.length || ways !== this.#letGo.size || served + ways !== this.accepted.length) {
-      broken(`${this.accepted.length} were accepted, ${served} served, ${ways} let go, ${this.#letGo.size} reported`);
+    if (served !== finished.length || ways !== this.#dropped.size || served + ways !== this.accepted.length) {
+      broken(
+        `${this.accepted.length} were accepted, ${served} served, ${ways} dropped, ${this.#dropped.size} reported`,
+      );
     }
     if (bytes !== finished.reduce((sum, { sent }) => sum + sent, 0)) broken(`${bytes} bytes were echoed`);
     if (goneBeforeAccept !== this.listener.gone) broken(`${goneBeforeAccept} and not ${this.listener.gone} were gone`);
@@ -310,14 +312,14 @@ export class Life {
     const { note, broken, count } = this.#world;
     note(() => `${level}: ${message}`);
     if (typeof client === "number") {
-      count(`let go: ${reason}`);
+      count(`dropped: ${reason}`);
       const peer = this.accepted[client - 1];
-      if (peer === undefined || this.#letGo.has(client)) {
+      if (peer === undefined || this.#dropped.has(client)) {
         return broken(`client ${client} is reported twice, or unknown`);
       }
-      this.#letGo.add(client);
+      this.#dropped.add(client);
       if (received !== peer.received) broken(`${peer.name} had sent ${peer.received} bytes, ${received} are reported`);
-      if (!this.#isReason(peer, String(reason))) broken(`${peer.name} is let go: ${reason}`);
+      if (!this.#isReason(peer, String(reason))) broken(`${peer.name} is dropped: ${reason}`);
     } else if (message.includes("lines are queued")) {
       this.#log.beginOutage();
     } else if (message.includes("caught up") && lines !== this.#log.caughtUp) {
@@ -331,7 +333,7 @@ export class Life {
     return others.reduce((sum, other) => sum + Math.max(other.held, chunksOf(other)), chunksOf(peer));
   }
 
-  /** Whether there is reason to let a client go. */
+  /** Whether there is reason to drop a client. */
   #isReason(peer: Peer, reason: string): boolean {
     const { idleTimeout, maxMessage } = this.setup;
     switch (reason) {

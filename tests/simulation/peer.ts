@@ -28,7 +28,7 @@ const PATTERN = Uint8Array.from({ length: 1 << 18 }, (_, i) => Math.imul(i + 1, 
 export class Peer extends FakeConn {
   /** What the world calls it. */
   readonly name: string;
-  /** Its number on the server, once that has taken it in hand. */
+  /** Its number on the server, once that has taken it in flight. */
   number = 0;
   /** Whether it was waiting to be accepted when the server was told to drain. */
   waitedAtDrain = false;
