@@ -5,7 +5,7 @@
  */
 
 import { output } from "../deploy/installation.ts";
-import { SOURCE } from "./debian.ts";
+import { removeCgroups, SOURCE } from "./debian.ts";
 
 /** A machine that commands can be run on. */
 export interface Machine extends AsyncDisposable {
@@ -77,7 +77,7 @@ export class Container implements Machine {
   async [Symbol.asyncDispose](): Promise<void> {
     Deno.kill(Number(this.#init), "SIGKILL");
     await this.#nspawn.status;
-    await output("sh", "-ec", REMOVE_CGROUPS);
+    await removeCgroups();
   }
 }
 
@@ -85,12 +85,3 @@ export class Container implements Machine {
 const FIND_INIT = 'until pgrep --parent "$1" --exact systemd; do kill -0 "$1"; sleep 0.05; done';
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/** Empty cgroups only: rmdir removes no others. */
-const REMOVE_CGROUPS = String.raw`
-for name in payload supervisor; do
-  for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-    group=$root$(sed -n 's/^0:://p' /proc/self/cgroup | sed 's,/$,,')/$name
-    [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
-  done
-done`;

@@ -44,5 +44,23 @@ export async function makeDebian(folder: string, packages: string[] = [], hooks:
   const parts = ["main.ts", "lib", "deno.json", "deno.lock", "deploy", "tests"];
   await output("cp", "-r", ...parts.map((part) => CHECKOUT + part), folder + SOURCE);
   const install = `cd ${SOURCE}; PATH=/root/.deno/bin:$PATH; export PATH; ${documented("install -m 755")}`;
-  await output("sh", "-ec", RUN, "sh", folder, install);
+  try {
+    await output("sh", "-ec", RUN, "sh", folder, install);
+  } finally {
+    await removeCgroups();
+  }
 }
+
+/** Removes the cgroups that systemd-nspawn leaves. */
+export async function removeCgroups(): Promise<void> {
+  await output("sh", "-ec", REMOVE_CGROUPS);
+}
+
+/** Empty cgroups only: rmdir removes no others. */
+const REMOVE_CGROUPS = String.raw`
+for name in payload supervisor; do
+  for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+    group=$root$(sed -n 's/^0:://p' /proc/self/cgroup | sed 's,/$,,')/$name
+    [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+  done
+done`;
