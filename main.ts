@@ -66,6 +66,7 @@ async function serve(options: Options, os: typeof Deno.build.os): Promise<number
   const stopSignals = onSignals({ SIGTERM: stop, SIGINT: stop }, os);
   const hadTerminal = hasTerminal();
   const closeDebugger = debuggerCloser();
+  // After listen(): that SIGUSR2 is caught tells a service manager that the server listens.
   onSignals({
     SIGHUP: () => hadTerminal && !hasTerminal() ? stop() : reopen(log, diagnostics),
     SIGUSR2: () => server.reportStatus(status),
