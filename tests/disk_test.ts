@@ -60,6 +60,11 @@ async function serve(program: Program, count: number): Promise<number> {
   return longest;
 }
 
+/** Whether a log has whole lines only. For the moment between the write that a disk cuts short and the cut, it has not. */
+function isWhole(text: string): boolean {
+  return text === "" || text.endsWith("\n");
+}
+
 /** Every client's line, once, whole. Clients that end together may have changed places. */
 function assertComplete(text: string, count: number): void {
   const numbers = parseLines(text).map(({ client }) => client);
@@ -166,13 +171,13 @@ for (const { make, name, missing } of disks) {
       for (let i = 1; i <= COUNT; i++) {
         await roundTrip(program.address, pattern(i));
         if (i === 1) disk.fill(); // but for the rest of the page that the first line is in
-        assert(/(^|\n)$/.test(program.log()), "a line is torn");
+        await until(() => isWhole(program.log()));
       }
       await program.line(/cannot write the access log/);
       const before = program.lines();
       assertEquals(before, Array.from(before, (_, i) => ({ client: i + 1, bytes: i + 1 })));
       Deno.truncateSync(program.accessLog); // an operator makes room
-      await until(() => program.log() !== "");
+      await until(() => program.log() !== "" && isWhole(program.log()));
       program.kill("SIGKILL");
       await program.exit();
       const numbers = program.lines().map(({ client }) => client);
