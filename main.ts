@@ -9,7 +9,6 @@ import config from "./deno.json" with { type: "json" };
 import { AccessLog } from "./lib/access_log.ts";
 import { CannotStart } from "./lib/cannot_start.ts";
 import { monotonic } from "./lib/clock.ts";
-import { debuggerCloser } from "./lib/debugger.ts";
 import { type Diagnostics, type LogFormat, messageOf, setUpDiagnostics } from "./lib/diagnostics.ts";
 import { addressOf, listen } from "./lib/listen.ts";
 import { openLogFile } from "./lib/log_file.ts";
@@ -65,12 +64,11 @@ async function serve(options: Options, os: typeof Deno.build.os): Promise<number
   };
   const stopSignals = onSignals({ SIGTERM: stop, SIGINT: stop }, os);
   const hadTerminal = hasTerminal();
-  const closeDebugger = debuggerCloser();
   // After listen(): that SIGUSR2 is caught tells a service manager that the server listens.
   onSignals({
     SIGHUP: () => hadTerminal && !hasTerminal() ? stop() : reopen(log, diagnostics),
     SIGUSR2: () => server.reportStatus(status),
-    SIGUSR1: async () => await (await closeDebugger)(),
+    SIGUSR1: closeDebugger,
   }, os);
 
   const served = server.serve();
@@ -101,6 +99,18 @@ function onSignals(actions: Partial<Record<Deno.Signal, () => void>>, os: typeof
     listening.defer(() => Deno.removeSignalListener(signal, action));
   }
   return listening;
+}
+
+/**
+ * Deno opens a debugger on SIGUSR1, a moment before or after the listener of that signal is called. Left open, every user
+ * of the machine could run code in the server. To close it needs no permission; to ask whether it is open would.
+ */
+async function closeDebugger(): Promise<void> {
+  const { close } = await import("node:inspector");
+  for (let tries = 0; tries < 50; tries++) {
+    close();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 /** Whether any of the standard streams is a terminal that is still there. */

@@ -44,6 +44,29 @@ Deno.test({
   fn: () => serves("deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts".split(" ")),
 });
 
+for (const [source, command] of Object.entries(documentedStarts())) {
+  Deno.test({
+    ...unless(
+      cannotStart || noTerminal,
+      `the start of ${source}, typed into a terminal, prompts for nothing, echoes and ends with status 0 on Ctrl-C`,
+    ),
+    async fn() {
+      await using cleanup = new AsyncDisposableStack();
+      const log = `${ROOT.pathname}log`; // of deno task dev
+      if (sizeOf(log) === undefined) cleanup.defer(() => Deno.remove(log, { recursive: true }).catch(() => {}));
+      cleanup.use(restoring(ACCESS_LOG));
+      const typed = command.replace(/\bdeno /, `${Deno.execPath()} `);
+      const terminal = cleanup.use(new Terminal(`trap : INT\n${typed}\necho "exit status $?"`));
+      await terminal.shows(/listening on (0\.0\.0\.0|127\.0\.0\.1):4000/);
+      const hello = new TextEncoder().encode("hello");
+      assertEquals(await roundTrip({ hostname: "127.0.0.1", port: 4000 }, hello), hello);
+      await terminal.type("\x03");
+      await terminal.shows(/exit status 0/);
+      assertEquals(terminal.text.match(/Allow\?|requests|permission/gi), null, terminal.text);
+    },
+  });
+}
+
 Deno.test({
   ...unless(
     cannotStart || noTerminal,
@@ -55,17 +78,17 @@ Deno.test({
     for (let i = 0; i < 4; i++) { // the two signals may also come as one
       // The shell is in the terminal's foreground too; it ignores what ends the server, and tells how that ended.
       await using terminal = new Terminal(`trap : INT; ${Deno.execPath()} task start; echo "exit status $?"`);
-      await terminal.says(/listening on 0\.0\.0\.0:4000/);
+      await terminal.shows(/listening on 0\.0\.0\.0:4000/);
       using conn = await Deno.connect({ port: 4000 });
       await conn.write(message.subarray(0, 5));
       await terminal.type("\x03");
-      await terminal.says(/stopping/);
+      await terminal.shows(/stopping/);
       const stopped = performance.now();
       await until(() => performance.now() - stopped > 200); // the task has passed it on
       await conn.write(message.subarray(5));
       await conn.closeWrite();
       assertEquals(await readToEnd(conn), message);
-      await terminal.says(/exit status 0/);
+      await terminal.shows(/exit status 0/);
     }
   },
 });
@@ -135,6 +158,23 @@ Deno.test({
   },
 });
 
+/** Every way to start it that a document shows, as it stands there, by the document. */
+function documentedStarts(): Record<string, string> {
+  if (!canRun) return {};
+  const find = (file: string, pattern: RegExp) => {
+    const [, command] = pattern.exec(Deno.readTextFileSync(new URL(file, ROOT))) ?? [];
+    if (command === undefined) throw new Error(`${file} has no ${pattern}`);
+    return command;
+  };
+  return {
+    "README": find("README.md", /^ {4}(deno run .*)$/m),
+    "--help": find("lib/options.ts", /^Usage: (.*) \[flags\]$/m),
+    "OpenTelemetry": find("deploy/README.md", /^ {4}(OTEL_DENO=[^]*?main\.ts)$/m),
+    "deno task start": find("README.md", /^ {4}npx --yes (deno)@[\d.]+ task start$/m) + " task start",
+    "deno task dev": "deno task dev",
+  };
+}
+
 async function serves(command: string[]): Promise<void> {
   const before = sizeOf(ACCESS_LOG);
   using _ = restoring(ACCESS_LOG);
@@ -150,7 +190,12 @@ async function serves(command: string[]): Promise<void> {
 /** Takes what is appended to a file meanwhile back out of it. */
 function restoring(path: string): Disposable {
   const before = sizeOf(path);
-  return { [Symbol.dispose]: () => before === undefined ? Deno.removeSync(path) : Deno.truncateSync(path, before) };
+  return {
+    [Symbol.dispose]() {
+      if (before !== undefined) Deno.truncateSync(path, before);
+      else if (sizeOf(path) !== undefined) Deno.removeSync(path);
+    },
+  };
 }
 
 /** Why none of them can be started here; empty if they can. */

@@ -47,7 +47,7 @@ export class Terminal implements AsyncDisposable {
   }
 
   /** Waits until it shows something. */
-  async says(pattern: RegExp): Promise<RegExpExecArray> {
+  async shows(pattern: RegExp): Promise<RegExpExecArray> {
     try {
       await until(() => pattern.test(this.text));
     } catch (cause) {
