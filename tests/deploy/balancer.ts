@@ -4,8 +4,8 @@
  * @module
  */
 
-import { until } from "../program.ts";
-import { Lines } from "./lines.ts";
+import { until } from "../support/program.ts";
+import { Lines } from "../support/stream_lines.ts";
 import { replace } from "./replace.ts";
 
 const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);

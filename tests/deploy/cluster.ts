@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Address, type Line, Program } from "../program.ts";
+import { type Address, type Line, Program } from "../support/program.ts";
 import { Balancer } from "./balancer.ts";
 import { replace } from "./replace.ts";
 

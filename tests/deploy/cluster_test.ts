@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { until } from "../program.ts";
-import { pattern, RudeClient } from "../tcp.ts";
+import { until } from "../support/program.ts";
+import { pattern, RudeClient } from "../support/tcp_client.ts";
 import { Cluster, type Name, NAMES } from "./cluster.ts";
 import { Hosts } from "./hosts.ts";
 import { echo, Load, loggedSizes } from "./load.ts";
-import { needing } from "./missing.ts";
+import { needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
 
 const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);

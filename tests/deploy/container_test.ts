@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { Program, until } from "../program.ts";
-import { pattern, readToEnd, roundTrip, writeAll } from "../tcp.ts";
+import { Program, until } from "../support/program.ts";
+import { pattern, readToEnd, roundTrip, writeAll } from "../support/tcp_client.ts";
 import { Image } from "./image.ts";
 import { output } from "./installation.ts";
-import { needing } from "./missing.ts";
+import { needing } from "./requirements.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const FOLDER = DEFAULTS.accessLog.slice(0, DEFAULTS.accessLog.lastIndexOf("/"));

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Program } from "../program.ts";
+import { Program } from "../support/program.ts";
 import { Balancer } from "./balancer.ts";
 import { replace } from "./replace.ts";
 

@@ -7,8 +7,8 @@
  * @module
  */
 
-import type { Address, Line } from "../program.ts";
-import { pattern, writeAll } from "../tcp.ts";
+import type { Address, Line } from "../support/program.ts";
+import { pattern, writeAll } from "../support/tcp_client.ts";
 
 /** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
 const DEADLINE = 30_000;

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { parseLines, Program } from "../program.ts";
+import { parseLines, Program } from "../support/program.ts";
 import { Load, loggedSizes } from "./load.ts";
-import { anywhere, needing } from "./missing.ts";
+import { anywhere, needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
 
 const CONFIG = new URL("../../deploy/logrotate/echo-server", import.meta.url);

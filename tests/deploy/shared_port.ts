@@ -7,8 +7,8 @@
  * @module
  */
 
-import { parseLines, Program, until } from "../program.ts";
-import { pattern, readToEnd, writeAll } from "../tcp.ts";
+import { parseLines, Program, until } from "../support/program.ts";
+import { pattern, readToEnd, writeAll } from "../support/tcp_client.ts";
 import { output } from "./installation.ts";
 import { Load, loggedSizes } from "./load.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { output } from "./installation.ts";
-import { needing } from "./missing.ts";
+import { needing } from "./requirements.ts";
 import type { Seen } from "./shared_port.ts";
 
 const PROGRAM = new URL("shared_port.ts", import.meta.url).pathname;

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { Program, until } from "../program.ts";
-import { pattern, readToEnd, RudeClient, writeAll } from "../tcp.ts";
+import { Program, until } from "../support/program.ts";
+import { pattern, readToEnd, RudeClient, writeAll } from "../support/tcp_client.ts";
 import { Installation, output } from "./installation.ts";
 import { echo, Load, loggedSizes } from "./load.ts";
-import { needing } from "./missing.ts";
+import { needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
 import { allowedCalls } from "./syscall_filter.ts";
 import { Unit } from "./unit.ts";

@@ -5,7 +5,7 @@
  */
 
 /** Where the ways to break it are: a line that tells what, then a patch. */
-const BREAKS = new URL("./breaks/", import.meta.url);
+const BREAKS = new URL("breaks/", import.meta.url);
 
 /** The tree. */
 const ROOT = new URL("../../", import.meta.url);

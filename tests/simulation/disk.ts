@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Content, LogInMemory } from "../log_in_memory.ts";
+import { type Content, LogInMemory } from "../support/fake_log_file.ts";
 
 /** A file on the disk. */
 export interface File extends Content {

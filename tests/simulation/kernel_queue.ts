@@ -5,7 +5,7 @@
  */
 
 import { BACKLOG } from "../../lib/listen.ts";
-import { FakeListener } from "../fake_listener.ts";
+import { FakeListener } from "../support/fake_listener.ts";
 import type { Life, Surroundings } from "./life.ts";
 import { Peer } from "./peer.ts";
 

@@ -7,8 +7,8 @@
 import type { Diagnostics } from "../../lib/diagnostics.ts";
 import { Reports } from "../../lib/reports.ts";
 import { type Limits, Server } from "../../lib/server.ts";
-import { FakeClock } from "../fake_clock.ts";
-import { recorder, type Report } from "../recorder.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { recorder, type Report } from "../support/recorder.ts";
 import type { Disk } from "./disk.ts";
 import { BROKEN_PIPE, Queue, RESET } from "./kernel_queue.ts";
 import { Peer, type Watch } from "./peer.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FakeConn } from "../fake_conn.ts";
-import type { WhenReady } from "../when_ready.ts";
+import { FakeConn } from "../support/fake_conn.ts";
+import type { WhenReady } from "../support/when_ready.ts";
 
 /** What watches over clients. */
 export interface Watch {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Report } from "../recorder.ts";
+import type { Report } from "../support/recorder.ts";
 import type { Watch } from "./peer.ts";
 
 /** A pipe that is read, not read, or broken. */

@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import type { WhenReady } from "../when_ready.ts";
+import type { WhenReady } from "../support/when_ready.ts";
 import { Disk } from "./disk.ts";
 import { Draw } from "./draw.ts";
 import { drawSetup, type History } from "./history.ts";

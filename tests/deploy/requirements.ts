@@ -1,0 +1,79 @@
+/**
+ * What a test of `deploy/` cannot do without.
+ *
+ * @module
+ */
+
+import { granted } from "../support/permissions.ts";
+import { canRun } from "../support/program.ts";
+
+/** What is not a tool, and the command that shows whether it is there. */
+const OTHERS = {
+  "root": 'test "$(id -u)" = 0',
+  "network namespaces": "ip netns add echo-probe && ip netns del echo-probe",
+  "mount namespaces": "unshare --mount mount -o remount,bind,ro /",
+  "memory cgroups":
+    'group=/sys/fs/cgroup/memory$(sed -n s/^.*:memory://p /proc/self/cgroup)/echo-probe; mkdir "$group" && rmdir "$group"',
+  "descriptors": 'test "$(ulimit -Hn)" = unlimited || test "$(ulimit -Hn)" -gt 10300',
+} as const;
+
+/** Each tool's arguments that make it do nothing, and the Debian package that brings it. */
+const TOOLS = {
+  "buildah": { args: ["--version"], from: "buildah" },
+  "haproxy": { args: ["-v"], from: "haproxy" },
+  "logrotate": { args: ["--version"], from: "logrotate" },
+  "mke2fs": { args: ["-V"], from: "e2fsprogs" },
+  "mmdebstrap": { args: ["--version"], from: "mmdebstrap" },
+  "nsenter": { args: ["--version"], from: "util-linux" },
+  "prlimit": { args: ["--version"], from: "util-linux" },
+  "qemu-system-x86_64": { args: ["--version"], from: "qemu-system-x86" },
+  "runc": { args: ["--version"], from: "runc" },
+  "setpriv": { args: ["--version"], from: "util-linux" },
+  "socat": { args: ["-V"], from: "socat" },
+  "strace": { args: ["-V"], from: "strace" },
+  "sysctl": { args: ["--version"], from: "procps" },
+  "systemd-analyze": { args: ["--version"], from: "systemd" },
+  "systemd-nspawn": { args: ["--version"], from: "systemd-container" },
+} as const;
+
+/** What a test may need. */
+export type Need = keyof typeof TOOLS | keyof typeof OTHERS;
+
+/**
+ * Names a test, and ignores it where what it needs is missing.
+ *
+ * @param name The test's name.
+ * @param needs What it needs.
+ * @returns What to spread into the test's definition. An ignored test's name says why.
+ */
+export function needing(name: string, ...needs: Need[]): { name: string; ignore: boolean } {
+  const why = canRun && granted({ name: "run" })
+    ? needs.map(whyNot).find((reason) => reason !== undefined)
+    : "permissions are missing";
+  return { name: why === undefined ? name : `${name} (ignored: ${why})`, ignore: why !== undefined };
+}
+
+function whyNot(need: Need): string | undefined {
+  if (!isTool(need)) return runs("sh", "-c", OTHERS[need]) ? undefined : `needs ${need}`;
+  const { args, from } = TOOLS[need];
+  return runs(need, ...args) ? undefined : `needs ${need}: apt-get install ${from}`;
+}
+
+function isTool(need: Need): need is keyof typeof TOOLS {
+  return need in TOOLS;
+}
+
+function runs(...command: string[]): boolean {
+  const args = anywhere(...command);
+  return new Deno.Command("sh", { args, stdout: "null", stderr: "null" }).outputSync().success;
+}
+
+/**
+ * Finds a tool also where an ordinary user's PATH does not lead.
+ *
+ * @param command The tool and its arguments.
+ * @returns Arguments for `sh` that run it.
+ */
+export function anywhere(...command: string[]): string[] {
+  return ["-c", 'PATH="$PATH:/usr/sbin:/sbin" exec "$@"', "sh", ...command];
+}

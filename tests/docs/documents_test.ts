@@ -1,0 +1,88 @@
+/** Holds the documents to the code. */
+
+import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "@std/assert";
+import { DEFAULTS, HELP } from "../../lib/options.ts";
+import { granted, unless } from "../support/permissions.ts";
+
+const missing = granted({ name: "read" }) ? "" : "permissions are missing";
+const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
+const README = missing === "" ? read("README.md") : "";
+
+/** The rows of a section's table, cell by cell, without its head. */
+function table(section: string): string[][] {
+  const [, rest = ""] = README.split(`\n## ${section}\n`);
+  const [text = ""] = rest.split("\n## ");
+  const rows = text.split("\n").filter((line) => line.startsWith("|")).slice(2);
+  return rows.map((row) => row.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+
+const unquoted = (cell: string = "") => cell.replaceAll("`", "");
+
+Deno.test(unless(missing, "README has at most 1500 words, and no cell over 120 characters"), () => {
+  assertLessOrEqual(README.split(/\s+/).filter((word) => word !== "").length, 1500);
+  for (const line of README.split("\n")) {
+    if (!line.startsWith("|")) continue;
+    for (const cell of line.split("|")) assertLessOrEqual(cell.trim().length, 120, cell);
+  }
+});
+
+Deno.test(unless(missing, "README's table of flags has those that --help prints, with their defaults"), () => {
+  const documented = table("Flags").map(([flag, value]) => [unquoted(flag), unquoted(value)]);
+  const flags = HELP.matchAll(/^ {2}(--(?!help|version)[\w-]+)(=\w+)? +.*?(?: \((\S+)\))?$/gm);
+  assertEquals(documented, Array.from(flags, ([, flag = "", takes, value = ""]) => [flag, takes ? value : ""]));
+  assertStringIncludes(README, `--allow-net=${DEFAULTS.hostname}:${DEFAULTS.port} --allow-write=`);
+});
+
+Deno.test(unless(missing, "README's table of signals has those that main.ts listens for"), () => {
+  const documented = table("Signals").flatMap(([signals]) => unquoted(signals).split(", "));
+  const listened = read("main.ts").matchAll(/\b(SIG[A-Z0-9]+): /g);
+  assertEquals(documented.toSorted(), Array.from(listened, ([, signal = ""]) => signal).toSorted());
+});
+
+Deno.test(unless(missing, "docs/limits.md tells every limit, its default and the reason of who breaks it"), () => {
+  const limits = read("docs/limits.md");
+  for (const name of ["max-clients", "max-message", "max-buffered", "idle-timeout", "drain-timeout"]) {
+    const [, value] = new RegExp(`--${name}=.*\\((\\S+)\\)$`, "m").exec(HELP) ?? [];
+    assertStringIncludes(limits, `**\`--${name} ${value}\`**`);
+  }
+  for (const reason of ["message", "buffers", "idle", "drain"]) assertStringIncludes(limits, `: \`${reason}\`.`);
+});
+
+Deno.test(unless(missing, "the metrics' reasons in deploy/README.md are those of the code"), () => {
+  const [, union = ""] = /export type Reason = ([^;]+);/.exec(read("lib/client.ts")) ?? [];
+  const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason]) => `\`${reason}\``);
+  assertEquals(reasons.length, 6);
+  const row = read("deploy/README.md").split("\n").find((line) => line.startsWith("| `echo_server.clients`")) ?? "";
+  for (const reason of [...reasons, "`gone_before_accept`"]) assertStringIncludes(row, reason);
+});
+
+Deno.test(unless(missing, "README's map of the code has every file, and each imports from further down only"), () => {
+  const map = README.matchAll(/^ {4}(main\.ts|lib\/\w+\.ts) {2,}\S/gm);
+  const files = Array.from(map, ([, file = ""]) => file);
+  const lib = Array.from(Deno.readDirSync(new URL("../../lib", import.meta.url)), ({ name }) => `lib/${name}`);
+  assertEquals(files.toSorted(), [...lib, "main.ts"].toSorted());
+  for (const [i, file] of files.entries()) {
+    for (const [, imported] of read(file).matchAll(/^(?:import|export|\}) [^;]*from "(?:\.\/lib|\.)\/(\w+\.ts)";/gm)) {
+      const at = files.indexOf(`lib/${imported}`);
+      assert(at > i, `${file} imports lib/${imported}, which is not below it`);
+    }
+  }
+});
+
+Deno.test(unless(missing, "the documents' links lead to files"), () => {
+  for (
+    const document of [
+      "README.md",
+      "ARCHITECTURE.md",
+      "CONTRIBUTING.md",
+      "docs/limits.md",
+      "deploy/README.md",
+      "bench/README.md",
+    ]
+  ) {
+    for (const [, link = ""] of read(document).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
+      const url = new URL(link, new URL(`../../${document}`, import.meta.url));
+      assert(Deno.statSync(url).isFile || Deno.statSync(url).isDirectory, `${document}: ${link}`);
+    }
+  }
+});

@@ -1,0 +1,112 @@
+/** Does what README's section "Try it" says, word by word but for the port and the log's place. */
+
+import { assertEquals } from "@std/assert";
+import { DEFAULTS } from "../../lib/options.ts";
+import { canRun, Program } from "../support/program.ts";
+import { writeAll } from "../support/tcp_client.ts";
+
+const README = new URL("../../README.md", import.meta.url);
+
+/** The programs that are tried, and Debian's packages that bring them. There are two of the name `nc`. */
+const TOOLS: Record<string, string> = {
+  "bash": "bash",
+  "curl": "curl",
+  "deno": "npm's deno",
+  "nc.openbsd": "netcat-openbsd",
+  "nc.traditional": "netcat-traditional",
+  "node": "nodejs",
+  "python3": "python3",
+  "socat": "socat",
+};
+
+const [transcript = "", ...scripts] = canRun ? snippets(Deno.readTextFileSync(README), "Try it") : [];
+
+test("README's first commands print what stands below them", transcript, async (program, bin) => {
+  const steps = transcript.split(/^\$ (.*\n)/m);
+  assertEquals(steps.length, 7); // three commands, each followed by what it prints
+  for (let i = 1; i < steps.length; i += 2) {
+    assertEquals(await output(steps[i] ?? "", program, bin), steps[i + 1]);
+  }
+});
+
+for (const script of scripts) {
+  test(`README's hello comes back by ${tools(script)}`, script, async (program, bin) => {
+    assertEquals((await output(script, program, bin)).trimEnd(), "hello");
+    assertEquals(program.log(), "[client 1]: received 5 bytes\n");
+  });
+}
+
+Deno.test({
+  name: "README's scripts are those that are told apart here",
+  ignore: !canRun,
+  fn: () => assertEquals(scripts.flatMap(tools), ["nc.traditional", "socat", "python3", "node", "deno"]),
+});
+
+for (
+  const command of [
+    "printf hello | nc.openbsd 127.0.0.1 4000",
+    "printf hello | nc.traditional 127.0.0.1 4000",
+    "printf hello | curl -sS telnet://127.0.0.1:4000",
+    "exec 3<>/dev/tcp/127.0.0.1/4000; printf hello >&3; cat <&3",
+  ]
+) {
+  test(`a client waits for --idle-timeout, as README says: ${command}`, command, async (program, bin) => {
+    assertEquals(await output(command, program, bin), "");
+    await program.line(/dropped after 5 bytes: idle/);
+  });
+}
+
+test("a client that reads before it ends waits for --idle-timeout, as README says", "", async (program) => {
+  using conn = await Deno.connect(program.address);
+  await writeAll(conn, new TextEncoder().encode("hello"));
+  assertEquals(await conn.read(new Uint8Array(1)), null);
+  await program.line(/dropped after 5 bytes: idle/);
+});
+
+/** Tries what a text says on the program; `bin` is a folder with what it calls `nc` and `deno`. */
+function test(name: string, text: string, fn: (program: Program, bin: string) => Promise<void>): void {
+  const used = ["bash", ...tools(text)];
+  const lacks = canRun ? used.find((tool) => where(tool) === "") : undefined;
+  Deno.test({
+    name: lacks === undefined ? name : `${name} (ignored: needs ${lacks}: apt-get install ${TOOLS[lacks]})`,
+    ignore: !canRun || lacks !== undefined,
+    async fn() {
+      await using cleanup = new AsyncDisposableStack();
+      const bin = await Deno.makeTempDir({ prefix: "echo-bin-" });
+      cleanup.defer(() => Deno.remove(bin, { recursive: true }));
+      for (const tool of used) await Deno.symlink(where(tool), `${bin}/${tool.replace(/\..*/, "")}`);
+      await fn(cleanup.use(await Program.start({ flags: ["--idle-timeout=1"] })), bin);
+    },
+  });
+}
+
+/** The paragraphs of a section that are code. */
+function snippets(markdown: string, section: string): string[] {
+  const [, rest = ""] = markdown.split(`\n## ${section}\n\n`);
+  const [text = ""] = rest.split("\n## ");
+  return text.split(/\n{2,}/).filter((paragraph) => paragraph.startsWith("    "))
+    .map((paragraph) => paragraph.replace(/^ {4}/gm, "") + "\n");
+}
+
+/** The programs that a text runs. Its flag tells which of the two it means by `nc`. */
+function tools(text: string): string[] {
+  const told = text.replaceAll("nc -N", "nc.openbsd").replaceAll("nc -q", "nc.traditional");
+  return Object.keys(TOOLS).filter((tool) => new RegExp(`(^|\\| )${tool} `, "m").test(told));
+}
+
+/** Where a program is, empty if it is nowhere. */
+function where(tool: string): string {
+  if (tool === "deno") return Deno.execPath();
+  const { stdout } = new Deno.Command("sh", { args: ["-c", `command -v ${tool}`] }).outputSync();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+/** What a command prints. */
+async function output(command: string, program: Program, bin: string): Promise<string> {
+  const here = command.replaceAll(`${DEFAULTS.port}`, `${program.address.port}`)
+    .replaceAll(DEFAULTS.accessLog, program.accessLog);
+  // The shell itself sets PATH: this test may not read the environment.
+  const args = ["-c", `PATH="$0:$PATH"; ${here}`, bin];
+  const { stdout } = await new Deno.Command("bash", { args, stdin: "null", stderr: "null" }).output();
+  return new TextDecoder().decode(stdout);
+}

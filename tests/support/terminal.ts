@@ -1,0 +1,77 @@
+/**
+ * A terminal that a command runs on.
+ *
+ * @module
+ */
+
+import { until } from "./program.ts";
+
+/** Whether a command can be run here. */
+export function hasTool(command: string, argument: string = "-V"): boolean {
+  try {
+    return new Deno.Command(command, { args: [argument], stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+}
+
+/** A pseudo-terminal, made by socat, and a command that leads the session on it. */
+export class Terminal implements AsyncDisposable {
+  /** What has been shown so far. */
+  text = "";
+
+  readonly #script: string;
+  readonly #socat: Deno.ChildProcess;
+  readonly #typed: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #shown: Promise<void>;
+
+  /**
+   * Opens it.
+   *
+   * @param script What sh runs on it.
+   */
+  constructor(script: string) {
+    this.#script = Deno.makeTempFileSync({ suffix: ".sh" }); // socat has quotes of its own
+    Deno.writeTextFileSync(this.#script, script);
+    const args = ["-", `EXEC:sh ${this.#script},pty,setsid,ctty,stderr`];
+    const folder = new URL("../..", import.meta.url);
+    const env = { NO_COLOR: "1" };
+    this.#socat = new Deno.Command("socat", { args, cwd: folder, env, stdin: "piped", stdout: "piped" }).spawn();
+    this.#typed = this.#socat.stdin.getWriter();
+    this.#shown = this.#read();
+  }
+
+  /** Types. */
+  async type(text: string): Promise<void> {
+    await this.#typed.write(new TextEncoder().encode(text));
+  }
+
+  /** Waits until it shows something. */
+  async shows(pattern: RegExp): Promise<RegExpExecArray> {
+    try {
+      await until(() => pattern.test(this.text));
+    } catch (cause) {
+      throw new Error(`the terminal does not show ${pattern}, but:\n${this.text}`, { cause });
+    }
+    const match = pattern.exec(this.text);
+    if (match === null) throw new Error("it is gone again");
+    return match;
+  }
+
+  /** Closes it, as a window is closed or a connection lost: whoever is on it is sent SIGHUP. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#socat.kill("SIGKILL");
+    } catch {
+      // Its command has ended, and so has it.
+    }
+    await this.#socat.status;
+    await this.#shown;
+    await this.#typed.close().catch(() => {});
+    await Deno.remove(this.#script).catch(() => {}); // the second time it is gone
+  }
+
+  async #read(): Promise<void> {
+    for await (const text of this.#socat.stdout.pipeThrough(new TextDecoderStream())) this.text += text;
+  }
+}

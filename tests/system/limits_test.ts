@@ -1,0 +1,242 @@
+import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertLessOrEqual } from "@std/assert";
+import { BACKLOG } from "../../lib/listen.ts";
+import { canRun, Program, until } from "../support/program.ts";
+import { ending, equal, pattern, readToEnd, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { unless } from "../support/permissions.ts";
+
+const missing = canRun ? "" : "permissions are missing";
+
+/** Connects so many clients, one by one, so that this is their accept order. */
+async function connectAll(program: Program, count: number): Promise<Deno.TcpConn[]> {
+  const conns: Deno.TcpConn[] = [];
+  for (let i = 0; i < count; i++) conns.push(await Deno.connect(program.address));
+  return conns;
+}
+
+/** Half-closes and reads the reply. */
+async function finish(conn: Deno.TcpConn): Promise<Uint8Array> {
+  using _ = conn;
+  await conn.closeWrite();
+  return await readToEnd(conn);
+}
+
+const seconds = (since: number) => (performance.now() - since) / 1000;
+
+Deno.test(
+  unless(missing, "main.ts waits for descriptors without work, reports it once, and serves when they come free"),
+  async () => {
+    const message = pattern(100);
+    await using program = await Program.start({ launcher: ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"] });
+    const conns = await connectAll(program, 120);
+    await Promise.all(conns.map((conn) => writeAll(conn, message)));
+    await program.line(/cannot accept, .*too many open files/i);
+    const { active } = await program.statusWhen(({ buffered }) => buffered > 0);
+    assert(active > 20 && active < 64, `${active} clients in flight with 64 descriptors`);
+
+    const [start, before] = [performance.now(), await program.figures()];
+    await until(() => seconds(start) > 1.5);
+    const after = await program.figures();
+    assertLess((after.cpu - before.cpu) / seconds(start), 0.05);
+
+    // As many as are in flight finish, and so the first that waits is accepted, and its reply is quick.
+    const freed = performance.now();
+    const replies = Promise.all(conns.slice(0, active).map(finish));
+    const waited = await Promise.all(conns.slice(active, 2 * active).map(finish));
+    assertLess(seconds(freed), 1);
+    const rest = await Promise.all(conns.slice(2 * active).map(finish));
+    for (const reply of [...await replies, ...waited, ...rest]) assertEquals(reply, message);
+    assertEquals(program.matches(/cannot accept/).length, 1);
+    assertEquals(program.matches(/dropped after/).length, 0);
+    assertEquals(program.lines().length, 120);
+  },
+);
+
+Deno.test(unless(missing, "main.ts --max-clients lets more wait, and serves them when one ends"), async () => {
+  await using program = await Program.start({ flags: ["--max-clients=3"] });
+  const [first, ...others] = [await Deno.connect(program.address), ...await connectAll(program, 2)];
+  await program.statusWhen(({ active }) => active === 3);
+  const fourth = roundTrip(program.address, pattern(4));
+  await writeAll(first, pattern(1));
+  // All that the fourth could bring about has come about once a few turns of the event loop have been answered.
+  for (let i = 0; i < 5; i++) {
+    const { active, served } = await program.status();
+    assertEquals({ active, served }, { active: 3, served: 0 });
+  }
+  assertEquals(await finish(first), pattern(1));
+  assertEquals(await fourth, pattern(4));
+  for (const other of others) assertEquals((await finish(other)).length, 0);
+  assertEquals(program.lines().map(({ client }) => client).toSorted(), [1, 2, 3, 4]);
+  assertEquals(program.lines().slice(0, 2), [{ client: 1, bytes: 1 }, { client: 4, bytes: 4 }]);
+});
+
+Deno.test(unless(missing, "main.ts --max-message lets exactly so many bytes pass and no more"), async () => {
+  await using program = await Program.start({ flags: ["--max-message=1M"] });
+  const message = pattern(1_048_577);
+  assert(equal(await roundTrip(program.address, message.subarray(1)), message.subarray(1)));
+
+  using conn = await Deno.connect(program.address);
+  await writeAll(conn, message).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
+  await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) dropped after 1048577 bytes: message: .*1048576/);
+  assertEquals((await readToEnd(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
+  assertEquals((await program.statusWhen(({ active }) => active === 0)).buffered, 0);
+  assertEquals(program.log(), "[client 1]: received 1048576 bytes\n");
+});
+
+Deno.test(unless(missing, "main.ts --max-buffered bounds the memory of all clients together"), async () => {
+  await using program = await Program.start({ flags: ["--max-buffered=8M"] });
+  const message = pattern(1_000_000);
+  const conns = await connectAll(program, 40);
+  const reset = (error: unknown): undefined => {
+    assert(error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe, String(error));
+  };
+  await Promise.all(conns.map((conn) => writeAll(conn, message).catch(reset)));
+  const { buffers, buffered } = await program.statusWhen(({ active, buffers }) =>
+    buffers >= 20 && active + buffers === 40
+  );
+  assertLessOrEqual(buffered, 8 * 1024 ** 2 + 40 * 4096); // a first chunk is never refused
+  assertEquals(await roundTrip(program.address, pattern(1000)), pattern(1000));
+
+  const replies = await Promise.all(conns.map((conn) => finish(conn).catch(reset)));
+  const served = replies.filter((reply) => reply !== undefined && reply.length > 0);
+  assertGreaterOrEqual(served.length, 1);
+  assert(served.every((reply) => reply !== undefined && equal(reply, message)));
+  const status = await program.statusWhen(({ active }) => active === 0);
+  assertEquals(status.buffered, 0);
+  assertEquals(status.served, served.length + 1);
+  assertEquals(status.buffers, 40 - served.length);
+  assertGreaterOrEqual(status.buffers, buffers);
+  assertEquals(program.matches(/dropped after \d+ bytes: buffers: /).length, status.buffers);
+  assertEquals(program.lines().length, served.length + 1);
+  assertLess((await program.figures()).residentPeak, 200 * 1024 ** 2);
+});
+
+Deno.test(
+  unless(missing, "main.ts --idle-timeout drops who is silent or never reads, and serves who drips"),
+  async () => {
+    await using program = await Program.start({ flags: ["--idle-timeout=1"] });
+    const dropped = async (client: number, since: number) => {
+      await program.line(new RegExp(`client ${client} .* dropped after \\d+ bytes: idle: `));
+      return seconds(since);
+    };
+    using silent = await Deno.connect(program.address);
+    const silentSince = performance.now();
+    using deaf = await Deno.connect(program.address);
+    await writeAll(deaf, pattern(12 * 1024 ** 2));
+    await deaf.closeWrite();
+    const deafSince = performance.now();
+    const ends = Promise.all([dropped(1, silentSince), dropped(2, deafSince), ending(silent)]);
+
+    using dripping = await Deno.connect(program.address);
+    const message = pattern(6);
+    for (const byte of message) {
+      await writeAll(dripping, Uint8Array.of(byte));
+      const sent = performance.now();
+      await until(() => seconds(sent) > 0.4); // this pace is what is promised to be enough
+    }
+    assertEquals(await finish(dripping), message);
+    for (const end of (await ends).slice(0, 2)) {
+      assert(typeof end === "number" && end >= 0.99 && end <= 2, `dropped after ${end} s`);
+    }
+    assertEquals(program.log(), "[client 3]: received 6 bytes\n");
+    const { active, idle, buffered } = await program.status();
+    assertEquals({ active, idle, buffered }, { active: 0, idle: 2, buffered: 0 });
+  },
+);
+
+const faketime = findFaketime();
+Deno.test(
+  unless(
+    faketime === undefined ? "needs Debian's libfaketime" : "",
+    "main.ts keeps its timeouts when the wall clock jumps",
+  ),
+  async () => {
+    const wallClock = Deno.makeTempFileSync();
+    using _ = { [Symbol.dispose]: () => Deno.removeSync(wallClock) };
+    const jumpTo = (year: number) => Deno.writeTextFileSync(wallClock, `@${year}-01-01 00:00:00\n`);
+    jumpTo(2020);
+    await using program = await Program.start({
+      flags: ["--idle-timeout=0.5", "--drain-timeout=0.5"],
+      env: {
+        LD_PRELOAD: faketime ?? "",
+        FAKETIME_TIMESTAMP_FILE: wallClock,
+        FAKETIME_NO_CACHE: "1",
+        DONT_FAKE_MONOTONIC: "1",
+        TZ: "UTC",
+      },
+    });
+    await program.line(/^2020-01-01T.* listening/);
+
+    for (const [client, year] of [[1, 2031], [2, 2015]] as const) {
+      using conn = await Deno.connect(program.address);
+      const since = performance.now();
+      await program.statusWhen(({ active }) => active === 1);
+      jumpTo(year);
+      // What is reported next shows that it jumped. A year that has just begun may look like the end of the one before.
+      await program.line(new RegExp(`^(${year}|${year - 1})-.* client ${client} .* idle: `));
+      assert(seconds(since) >= 0.49 && seconds(since) <= 2, `dropped after ${seconds(since)} s`);
+      await ending(conn);
+    }
+
+    using stuck = await Deno.connect(program.address);
+    await program.statusWhen(({ active }) => active === 1);
+    program.kill("SIGTERM");
+    await program.line(/stopping/);
+    const since = performance.now();
+    jumpTo(2040);
+    await program.exit(); // with any status: libfaketime crashes Deno at the end now and then
+    assert(seconds(since) >= 0.45 && seconds(since) <= 2, `drained after ${seconds(since)} s`);
+    await ending(stuck);
+  },
+);
+
+/** Where the library is that turns the wall clock. Its path differs between kinds of machines. */
+function findFaketime(): string | undefined {
+  if (missing) return undefined;
+  for (const machine of ["x86_64-linux-gnu", "aarch64-linux-gnu"]) {
+    const path = `/usr/lib/${machine}/faketime/libfaketimeMT.so.1`;
+    try {
+      Deno.statSync(path);
+      return path;
+    } catch {
+      // Not on this one.
+    }
+  }
+  return undefined;
+}
+
+Deno.test(
+  unless(
+    missing || (Deno.build.os === "linux" ? "" : "changes its memory through /proc"),
+    "main.ts would panic when Deno's numbers have gone round, and drains before that",
+  ),
+  async (t) => {
+    const folder = Deno.makeTempDirSync();
+    using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+    const start = (maxAccepts: number) => {
+      const accessLog = `${folder}/${maxAccepts}.log`;
+      const command = [Deno.execPath(), "run", "--allow-all", "tests/system/worn_out.ts", `${maxAccepts}`, accessLog];
+      return Program.start({ accessLog, command });
+    };
+    /** Serves clients until one is not. */
+    const serveAll = async ({ address }: Program) => {
+      let served = 0;
+      while ((await roundTrip(address, pattern(3)).catch(() => undefined))?.length === 3) served++;
+      return served;
+    };
+    await t.step("with the limit", async () => {
+      await using program = await start(500);
+      const served = await serveAll(program); // those who come while it drains are served too
+      assert(served >= 500 && served <= 500 + BACKLOG + 1, `${served} clients were served`);
+      assertEquals(await program.exit(), 1);
+      assertEquals(program.lines().length, served);
+      assertEquals(program.matches(/ error: stopping after 500 clients, since Deno /).length, 1);
+    });
+    await t.step("without it", async () => {
+      await using program = await start(Infinity);
+      const served = await serveAll(program);
+      assert(served > 5000 && served < 6000, `${served} clients were served`);
+      await program.exit();
+      assertEquals(program.matches(/Deno has panicked/).length, 1);
+    });
+  },
+);

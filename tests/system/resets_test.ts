@@ -1,0 +1,114 @@
+import { assert, assertEquals } from "@std/assert";
+import { canRun, Program } from "../support/program.ts";
+import { pattern, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
+import { unless } from "../support/permissions.ts";
+
+const missing = canRun ? "" : "permissions are missing";
+
+/** One of the lines that report a client that was dropped. */
+const DROPPED = /warning: client (\d+) \(127\.0\.0\.1:\d+\) dropped after (\d+) bytes: reset: /;
+
+/** More than the kernel's buffers at both ends hold: the server cannot finish the reply if nobody reads it. */
+const LARGE = pattern(12 * 1024 ** 2);
+
+/** Calls back while the program stands still: whatever clients do meanwhile, it finds all of it at once. */
+async function whileStopped(program: Program, callback: () => Promise<unknown>): Promise<void> {
+  program.kill("SIGSTOP");
+  await callback();
+  program.kill("SIGCONT");
+}
+
+/** Connects so many clients and waits until the program has them all in flight. */
+async function inHand(program: Program, count: number, first: Uint8Array): Promise<RudeClient[]> {
+  const clients = await Promise.all(Array.from({ length: count }, () => RudeClient.connect(program.address)));
+  await Promise.all(clients.map((client) => client.write(first)));
+  await program.statusWhen(({ active }) => active === count);
+  return clients;
+}
+
+const phases: Record<
+  string,
+  { count: number; reported: boolean; run: (program: Program, n: number) => Promise<void> }
+> = {
+  "before they are accepted": {
+    count: 200,
+    reported: false,
+    run: (program, count) =>
+      whileStopped(program, async () => {
+        const clients = await Promise.all(Array.from({ length: count }, () => RudeClient.connect(program.address)));
+        await Promise.all(clients.map((client) => client.reset()));
+      }),
+  },
+  "while sending": {
+    count: 200,
+    reported: true,
+    async run(program, count) {
+      const clients = await inHand(program, count, pattern(1000));
+      await Promise.all(clients.map((client) => client.reset()));
+    },
+  },
+  "after the half-close": {
+    count: 200,
+    reported: true,
+    async run(program, count) {
+      const clients = await inHand(program, count, pattern(1000));
+      await whileStopped(program, async () => {
+        await Promise.all(clients.map((client) => client.end()));
+        await Promise.all(clients.map((client) => client.reset()));
+      });
+    },
+  },
+  "while being answered": {
+    count: 10,
+    reported: true,
+    async run(program, count) {
+      const clients = await inHand(program, count, LARGE);
+      await Promise.all(clients.map(async (client) => {
+        const answered = client.firstBytes();
+        await client.end();
+        await answered;
+        await client.reset();
+      }));
+    },
+  },
+  "by going without reading the reply": {
+    count: 10,
+    reported: true,
+    async run(program, count) {
+      await Promise.all(Array.from({ length: count }, async () => {
+        using conn = await Deno.connect(program.address);
+        await writeAll(conn, LARGE);
+        await conn.closeWrite();
+      })); // closed with a reply unread, or on its way: the kernel resets it
+    },
+  },
+};
+
+for (const [phase, { count, reported, run }] of Object.entries(phases)) {
+  Deno.test(unless(missing, `main.ts serves on after ${count} clients reset ${phase}`), async () => {
+    await using program = await Program.start();
+    await run(program, count);
+    const { active, reset, goneBeforeAccept, served, buffered } = await program.statusWhen((status) =>
+      status.active === 0 && status.reset + status.goneBeforeAccept + status.served >= count
+    );
+    assertEquals({ active, served, buffered }, { active: 0, served: 0, buffered: 0 });
+    assertEquals(
+      { reset, goneBeforeAccept },
+      reported ? { reset: count, goneBeforeAccept: 0 } : {
+        reset: 0,
+        goneBeforeAccept: count,
+      },
+    );
+
+    // Each one that was in flight is reported in one line, and nothing else is.
+    const numbers = program.matches(DROPPED).map(([, client]) => Number(client)).sort((a, b) => a - b);
+    assertEquals(numbers, reported ? Array.from({ length: count }, (_, i) => i + 1) : []);
+    const others = program.stderr.filter((line) => !DROPPED.test(line) && !/ (listening on|up) /.test(line));
+    assertEquals(others, []);
+
+    const message = pattern(10_000);
+    assertEquals(await roundTrip(program.address, message), message);
+    assertEquals(program.log(), `[client ${numbers.length + 1}]: received 10000 bytes\n`);
+    assert(!program.stdout);
+  });
+}

@@ -1,0 +1,397 @@
+import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
+import { canRun, parseLines, Program, STATUS_LINE, until } from "../support/program.ts";
+import { isGone } from "../../lib/gone.ts";
+import { ending, equal, pattern, readToEnd, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
+import { hasTool, Terminal } from "../support/terminal.ts";
+import { unless } from "../support/permissions.ts";
+
+const missing = canRun ? "" : "permissions are missing";
+const encode = (text: string) => new TextEncoder().encode(text);
+
+Deno.test(unless(missing, "main.ts takes no new client after SIGTERM and serves the 20 that are halfway"), async () => {
+  await using program = await Program.start();
+  const messages = Array.from({ length: 20 }, (_, i) => pattern(100_000 + i, i));
+  const clients = await Promise.all(messages.map(async (message) => {
+    const conn = await Deno.connect(program.address);
+    await writeAll(conn, message.subarray(0, 50_000));
+    return { conn, message };
+  }));
+  await program.statusWhen(({ active }) => active === 20);
+  program.kill("SIGTERM");
+  await until(async () => (await program.listeningPorts()).length === 0);
+  await assertRejects(() => Deno.connect(program.address), Deno.errors.ConnectionRefused);
+  await Promise.all(clients.map(async ({ conn, message }) => {
+    using _ = conn;
+    await writeAll(conn, message.subarray(50_000));
+    await conn.closeWrite();
+    assert(equal(await readToEnd(conn), message), "other bytes came back");
+  }));
+  assertEquals(await program.exit(), 0);
+  const sizes = program.lines().map(({ bytes }) => bytes).toSorted((a, b) => a - b);
+  assertEquals(sizes, messages.map(({ length }) => length));
+});
+
+Deno.test(unless(missing, "main.ts drops a stuck client at --drain-timeout and ends"), async () => {
+  await using program = await Program.start({ flags: ["--drain-timeout=0.5"] });
+  using stuck = await Deno.connect(program.address);
+  await writeAll(stuck, pattern(100));
+  await program.statusWhen(({ active }) => active === 1);
+  const start = performance.now();
+  program.kill("SIGTERM");
+  assertEquals(await program.exit(), 0);
+  const took = (performance.now() - start) / 1000;
+  assert(took >= 0.49 && took <= 2, `ended after ${took} s`);
+  assertEquals(program.matches(/warning: client 1 \(\S+\) dropped after 100 bytes: drain: /).length, 1);
+  await ending(stuck);
+  assertEquals(program.log(), "");
+});
+
+Deno.test(
+  unless(
+    missing,
+    "main.ts takes a signal within a second of the first for the first, and drops everybody on a later one",
+  ),
+  async () => {
+    await using program = await Program.start({ flags: ["--drain-timeout=1000"] });
+    await roundTrip(program.address, encode("hello"));
+    using stuck = await Deno.connect(program.address);
+    await program.statusWhen(({ active }) => active === 1);
+    program.kill("SIGTERM");
+    await program.line(/stopping/);
+    const stopped = performance.now();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) program.kill(signal);
+    await until(() => performance.now() - stopped > 1200);
+    await program.statusWhen(({ active }) => active === 1);
+    program.kill("SIGINT");
+    assertEquals(await program.exit(), 0); // fails long before the drain timeout
+    await ending(stuck);
+    assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain: .*told to stop a second time/).length, 1);
+    assertEquals(program.log(), "[client 1]: received 5 bytes\n");
+  },
+);
+
+Deno.test(
+  unless(missing, "main.ts ends on SIGTERM in the middle of a burst, however short its drain timeout is"),
+  async () => {
+    for (const timeout of [0, 0, 0.01, 0.03]) {
+      await using program = await Program.start({ flags: [`--drain-timeout=${timeout}`] });
+      const burst = Array.from({ length: 1500 }, async (_, i) => {
+        if (i === 750) program.kill("SIGTERM");
+        try {
+          await roundTrip(program.address, pattern(1)); // one who sends nothing may never learn that there is nobody
+        } catch (error) {
+          assert(error instanceof Deno.errors.ConnectionRefused || isGone(error), String(error));
+        }
+      });
+      assertEquals(await program.exit(), 0);
+      await Promise.all(burst);
+    }
+  },
+);
+
+Deno.test(
+  unless(missing, "main.ts serves who waits in the queue behind clients that are gone when SIGTERM comes"),
+  async () => {
+    await using program = await Program.start({ flags: ["--max-clients=1"] });
+    using first = await Deno.connect(program.address);
+    await program.statusWhen(({ active }) => active === 1);
+    for (let i = 0; i < 400; i++) await (await RudeClient.connect(program.address)).reset();
+    const waiting = Array.from({ length: 20 }, (_, i) => roundTrip(program.address, pattern(100, i)));
+    // All are in the queue when the last of them has been answered by the kernel: one more connects after them.
+    using last = await Deno.connect(program.address);
+    program.kill("SIGTERM");
+    await program.line(/stopping/);
+    await first.closeWrite();
+    await last.closeWrite();
+    assertEquals(await Promise.all(waiting), waiting.map((_, i) => pattern(100, i)));
+    assertEquals(await program.exit(), 0);
+    assertEquals(program.lines().length, 22);
+  },
+);
+
+Deno.test(
+  unless(missing, "main.ts closes its listener within 0.2 s of SIGTERM while 300 clients come each second"),
+  async () => {
+    const took: number[] = [];
+    for (let run = 0; run < 3; run++) {
+      await using program = await Program.start();
+      let stopped = Infinity;
+      const clients: Promise<unknown>[] = [];
+      for (const start = performance.now(); took.length === run;) {
+        const due = clients.length * 1000 / 300;
+        await until(() => performance.now() - start >= due);
+        if (clients.length === 100) {
+          stopped = performance.now();
+          program.kill("SIGTERM");
+        }
+        clients.push(roundTrip(program.address, pattern(64)).catch(() => took.push(performance.now() - stopped)));
+      }
+      assertEquals(await program.exit(), 0);
+      await Promise.all(clients);
+      took.length = run + 1;
+    }
+    const [, median = Infinity] = took.toSorted((a, b) => a - b);
+    assertLess(median, 200, `${took} ms`);
+  },
+);
+
+for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
+  Deno.test(unless(missing, `main.ts is whole or gone after ${signal} in any moment of its start`), async () => {
+    let whole = 0;
+    for (let ms = 0; whole < 4; ms += 7) {
+      let sent = false;
+      const onSpawn = (process: Deno.ChildProcess) =>
+        void setTimeout(() => {
+          process.kill(signal);
+          sent = true;
+        }, ms);
+      try {
+        await using program = await Program.start({ onSpawn });
+        await until(() => sent);
+        if (signal === "SIGHUP") {
+          await program.line(/access log reopened/);
+          assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
+          program.kill("SIGTERM");
+        }
+        assertEquals(await program.exit(), 0);
+        whole++;
+      } catch (error) {
+        assert(error instanceof Error && error.message.startsWith("the program ended without"), String(error));
+      }
+    }
+  });
+}
+
+Deno.test(unless(missing, "main.ts serves 400 clients that wait to be accepted when SIGTERM comes"), async () => {
+  await using program = await Program.start();
+  program.kill("SIGSTOP");
+  const clients = await Promise.all(Array.from({ length: 400 }, async (_, i) => {
+    const conn = await Deno.connect(program.address);
+    await writeAll(conn, pattern(1000, i));
+    await conn.closeWrite();
+    return conn;
+  }));
+  program.kill("SIGTERM");
+  program.kill("SIGCONT");
+  await Promise.all(clients.map(async (conn, i) => {
+    using _ = conn;
+    assertEquals(await readToEnd(conn), pattern(1000, i));
+  }));
+  assertEquals(await program.exit(), 0);
+  assertEquals(program.lines().length, 400);
+});
+
+Deno.test(
+  unless(missing, "main.ts has the line of each client that was done when SIGKILL came, and none is torn"),
+  async () => {
+    await using program = await Program.start();
+    const done: number[] = [];
+    let next = 1000;
+    let killed = false;
+    // The size tells the clients apart.
+    const serveMany = async () => {
+      while (!killed) {
+        const size = next++;
+        try {
+          const { length } = await roundTrip(program.address, pattern(size));
+          if (!killed && length === size) done.push(size);
+        } catch (error) {
+          if (!killed) throw error;
+        }
+      }
+    };
+    const load = Promise.all(Array.from({ length: 20 }, serveMany));
+    await until(() => done.length >= 500);
+    killed = true;
+    program.kill("SIGKILL");
+    await program.exit();
+    await load;
+    const logged = new Set(program.lines().map(({ bytes }) => bytes));
+    assertEquals(logged.size, program.lines().length);
+    assertEquals(done.filter((size) => !logged.has(size)), []);
+  },
+);
+
+Deno.test(unless(missing, "main.ts goes on in a new log on SIGHUP once the old one is renamed"), async () => {
+  await using program = await Program.start();
+  const old = `${program.accessLog}.1`;
+  for (let i = 1; i <= 10; i++) await roundTrip(program.address, pattern(i));
+  Deno.renameSync(program.accessLog, old);
+  for (let i = 11; i <= 20; i++) await roundTrip(program.address, pattern(i));
+  program.kill("SIGHUP");
+  await program.line(/info: access log reopened/);
+  for (let i = 21; i <= 30; i++) await roundTrip(program.address, pattern(i));
+  const lines = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, i) => ({ client: from + i, bytes: from + i }));
+  assertEquals(parseLines(Deno.readTextFileSync(old)), lines(1, 20));
+  assertEquals(program.lines(), lines(21, 30));
+});
+
+Deno.test(unless(missing, "main.ts loses, doubles and tears no line when the log is rotated under load"), async () => {
+  await using program = await Program.start();
+  const { descriptors } = await program.figures();
+  let count = 0;
+  let rotated = 0;
+  const serveMany = async () => {
+    while (rotated < 10) {
+      count++;
+      await roundTrip(program.address, pattern(100));
+    }
+  };
+  const load = Promise.all(Array.from({ length: 10 }, serveMany));
+  for (; rotated < 10; rotated++) {
+    Deno.renameSync(program.accessLog, `${program.accessLog}.${rotated}`);
+    program.kill("SIGHUP");
+    await program.line(/access log reopened/, rotated + 1);
+  }
+  await load;
+  await program.statusWhen(({ active }) => active === 0);
+  assertEquals((await program.figures()).descriptors, descriptors); // the old files are closed
+  const lines = Array.from(
+    { length: rotated },
+    (_, i) => parseLines(Deno.readTextFileSync(`${program.accessLog}.${i}`)),
+  ).concat(program.lines()).flat();
+  assertEquals(
+    lines.map(({ client }) => client).toSorted((a, b) => a - b),
+    Array.from({ length: count }, (_, i) => i + 1),
+  );
+});
+
+Deno.test(
+  unless(missing, "main.ts keeps the old log on SIGHUP when the new one cannot be opened, and says so"),
+  async () => {
+    await using program = await Program.start();
+    const old = `${program.accessLog}.1`;
+    await roundTrip(program.address, encode("one"));
+    Deno.renameSync(program.accessLog, old);
+    Deno.mkdirSync(program.accessLog);
+    program.kill("SIGHUP");
+    await program.line(/error: the old access log stays in use: .*access\.log: it is a directory/);
+    await roundTrip(program.address, encode("three"));
+    assertEquals(parseLines(Deno.readTextFileSync(old)), [{ client: 1, bytes: 3 }, { client: 2, bytes: 5 }]);
+
+    Deno.removeSync(program.accessLog);
+    program.kill("SIGHUP");
+    await program.line(/access log reopened/);
+    await roundTrip(program.address, encode("seventh"));
+    assertEquals(program.lines(), [{ client: 3, bytes: 7 }]);
+  },
+);
+
+Deno.test(unless(missing, "main.ts reports its figures in one line on SIGUSR2"), async () => {
+  await using program = await Program.start();
+  await roundTrip(program.address, encode("hello"));
+  using _ = await Deno.connect(program.address);
+  await program.statusWhen(({ active }) => active === 1);
+  assertMatch(
+    program.matches(STATUS_LINE).at(-1)?.input ?? "",
+    /info: up \d+(\.\d+)? s: 1 clients active, 1 served, 5 bytes echoed, 4096 bytes buffered, 0 lines queued; /,
+  );
+});
+
+Deno.test(unless(missing, "main.ts reports its figures as one JSON object on SIGUSR2"), async () => {
+  await using program = await Program.start({ flags: ["--log-format=json"] });
+  await roundTrip(program.address, encode("hello"));
+  program.kill("SIGUSR2");
+  const { input } = await program.line(/"logger":"echo-server.status"/);
+  const { uptime, ...figures } = JSON.parse(input).properties;
+  assertLess(uptime, 60);
+  const dropped = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0, goneBeforeAccept: 0 };
+  assertEquals(figures, { active: 0, served: 1, bytes: 5, buffered: 0, queuedLines: 0, ...dropped });
+});
+
+/** Sends SIGUSR1 until Deno has opened its debugger: from half a second after the start, in 2.9.6. */
+async function openDebugger(program: Program): Promise<void> {
+  const opened = program.matches(/Debugger listening on/).length;
+  await until(() => {
+    program.kill("SIGUSR1");
+    return program.matches(/Debugger listening on/).length > opened;
+  });
+}
+
+Deno.test(
+  unless(missing, "main.ts closes the debugger that Deno opens on SIGUSR1, and does nothing else"),
+  async () => {
+    await using program = await Program.start();
+    for (let i = 0; i < 3; i++) {
+      await openDebugger(program);
+      await until(async () => (await program.listeningPorts()).every((port) => port === program.address.port));
+    }
+    assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
+    assertEquals(program.matches(STATUS_LINE).length, 0);
+  },
+);
+
+Deno.test(
+  unless(missing, "main.ts listens on Windows for none of the signals that it has not, and serves"),
+  async () => {
+    const script = Deno.makeTempFileSync({ suffix: ".ts" });
+    using _ = { [Symbol.dispose]: () => Deno.removeSync(script) };
+    const main = new URL("../../main.ts", import.meta.url);
+    // Without Windows: the system is told what it is, and one signal shows that it believes that.
+    Deno.writeTextFileSync(
+      script,
+      `import { main } from "${main}";\nDeno.exitCode = await main(Deno.args, "", "windows");\n`,
+    );
+    await using program = await Program.start({ script, deno: ["--config=deno.json"] });
+    assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
+    program.kill("SIGHUP");
+    await program.line(/reopened/);
+    program.kill("SIGUSR2");
+    assertEquals(await program.exit(), 128 + 12);
+    assertEquals(program.log(), "[client 1]: received 5 bytes\n");
+  },
+);
+
+const noTerminal = missing || (hasTool("socat") ? "" : "needs socat");
+
+for (const launcher of ["", "nohup "]) {
+  const name = launcher === ""
+    ? "main.ts drains when the terminal that it was started on is gone, and reopens its log on SIGHUP while it is there"
+    : "main.ts reopens its log and goes on when its terminal is gone that nohup has kept from it";
+  Deno.test(unless(noTerminal, name), async () => {
+    const folder = Deno.makeTempDirSync();
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
+    const [log, stderr] = [`${folder}/access.log`, `${folder}/stderr`];
+    const deno = `${Deno.execPath()} run --no-prompt --allow-net=127.0.0.1:0 --allow-write=${folder} main.ts`;
+    const redirect = launcher === "" ? `2> ${stderr}` : `> ${stderr} 2>&1`;
+    const server = `${launcher}${deno} --hostname=127.0.0.1 --port=0 --access-log=${log} ${redirect}`;
+    const terminal = new Terminal(`echo pid $$; exec ${server}`);
+    cleanup.use(terminal);
+    const pid = Number((await terminal.shows(/pid (\d+)/))[1]);
+    cleanup.defer(() => {
+      if (alive(pid)) Deno.kill(pid, "SIGKILL");
+    });
+    const said = (pattern: RegExp) => until(() => pattern.test(readIfThere(stderr)));
+    await said(/listening on/);
+    const [, port] = /listening on \S+:(\d+)/.exec(Deno.readTextFileSync(stderr)) ?? [];
+    const address = { hostname: "127.0.0.1", port: Number(port) };
+    Deno.kill(pid, "SIGHUP");
+    await said(/access log reopened/);
+
+    using conn = await Deno.connect(address);
+    await writeAll(conn, encode("hel"));
+    assertEquals(await roundTrip(address, encode("other")), encode("other")); // so the first has been accepted
+    await terminal[Symbol.asyncDispose]();
+    await said(launcher === "" ? /stopping/ : /reopened[^]*reopened/);
+    await writeAll(conn, encode("lo"));
+    await conn.closeWrite();
+    assertEquals(await readToEnd(conn), encode("hello"));
+    if (launcher !== "") Deno.kill(pid, "SIGTERM");
+    await until(() => !alive(pid));
+    assertEquals(Deno.readTextFileSync(log), "[client 2]: received 5 bytes\n[client 1]: received 5 bytes\n");
+  });
+}
+
+function alive(pid: number): boolean {
+  return new Deno.Command("kill", { args: ["-0", `${pid}`], stderr: "null" }).outputSync().success;
+}
+
+function readIfThere(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return "";
+  }
+}
