@@ -24,35 +24,37 @@ function commit(): string {
   return "commit unknown";
 }
 
-if (Deno.args.length > 0) {
-  console.error(`deno task compile takes no arguments, not ${Deno.args.join(" ")}: it makes ${ARTIFACT}`);
-  Deno.exit(2);
+/** What is compiled: the program may not read the repository when it runs, so the commit is written into it. */
+export function entry(): string {
+  return `import { main } from "../main.ts";\n\nDeno.exitCode = await main(Deno.args, ${JSON.stringify(commit())});\n`;
 }
 
-Deno.mkdirSync("dist", { recursive: true });
-// The program may not read the repository when it runs, so the commit is written into the entry that is compiled.
-Deno.writeTextFileSync(
-  ENTRY,
-  `import { main } from "../main.ts";\n\nDeno.exitCode = await main(Deno.args, ${JSON.stringify(commit())});\n`,
-);
-const { success, stderr } = run(Deno.execPath(), [
-  "compile",
-  "--quiet",
-  "--no-prompt",
-  "--exclude-unused-npm",
-  "--allow-net=0.0.0.0:4000",
-  "--allow-write=/var/log/echo-server",
-  `--output=${ARTIFACT}`,
-  ENTRY,
-]);
-if (success) {
-  console.log(`${ARTIFACT} is made`);
-} else if (/denort|base binary/.test(stderr)) {
-  console.error(
-    `cannot compile: Deno's denort ${Deno.version.deno} cannot be had from here; download it elsewhere and name it in DENORT_BIN`,
-  );
-  Deno.exit(1);
-} else {
-  console.error(stderr);
-  Deno.exit(1);
+function compile(): number {
+  if (Deno.args.length > 0) {
+    console.error(`deno task compile takes no arguments, not ${Deno.args.join(" ")}: it makes ${ARTIFACT}`);
+    return 2;
+  }
+  Deno.mkdirSync("dist", { recursive: true });
+  Deno.writeTextFileSync(ENTRY, entry());
+  const { success, stderr } = run(Deno.execPath(), [
+    "compile",
+    "--quiet",
+    "--no-prompt",
+    "--exclude-unused-npm",
+    "--allow-net=0.0.0.0:4000",
+    "--allow-write=/var/log/echo-server",
+    `--output=${ARTIFACT}`,
+    ENTRY,
+  ]);
+  Deno.removeSync(ENTRY);
+  if (success) {
+    console.log(`${ARTIFACT} is made`);
+    return 0;
+  }
+  const missing =
+    `cannot compile: Deno's denort ${Deno.version.deno} cannot be had from here; download it elsewhere and name it in DENORT_BIN`;
+  console.error(/denort|base binary/.test(stderr) ? missing : stderr);
+  return 1;
 }
+
+if (import.meta.main) Deno.exitCode = compile();

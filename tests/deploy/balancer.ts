@@ -4,8 +4,8 @@
  * @module
  */
 
-import { until } from "../support/program.ts";
-import { Lines } from "../support/stream_lines.ts";
+import { StreamLines } from "../support/stream_lines.ts";
+import { until } from "../support/wait.ts";
 import { replace } from "./replace.ts";
 
 const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);
@@ -13,18 +13,18 @@ const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);
 /** HAProxy, running. */
 export class Balancer implements AsyncDisposable {
   /** Its log: a line for each client, and for each instance that goes or comes back. */
-  readonly log: Lines;
+  readonly log: StreamLines;
   /** Its runtime socket. */
   readonly socket: string;
 
   readonly #child: Deno.ChildProcess;
-  readonly #warnings: Lines;
+  readonly #warnings: StreamLines;
 
   private constructor(child: Deno.ChildProcess, socket: string) {
     this.#child = child;
     this.socket = socket;
-    this.log = new Lines(child.stdout);
-    this.#warnings = new Lines(child.stderr);
+    this.log = new StreamLines(child.stdout);
+    this.#warnings = new StreamLines(child.stderr);
   }
 
   /**

@@ -4,7 +4,9 @@
  * @module
  */
 
-import { type Address, type Line, Program } from "../support/program.ts";
+import type { Line } from "../support/access_log_lines.ts";
+import { type Address, Program } from "../support/program.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Balancer } from "./balancer.ts";
 import { replace } from "./replace.ts";
 
@@ -55,8 +57,7 @@ export class Cluster implements AsyncDisposable {
    */
   static async start(flags: string[] = [], edit = (config: string): string => config): Promise<Cluster> {
     await using resources = new AsyncDisposableStack();
-    const folder = await Deno.makeTempDir({ prefix: "echo-cluster-" });
-    resources.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = resources.use(new TemporaryFolder("echo-cluster-"));
     const port = freePort();
     const instances = new Map<Name, Program>();
     for (const name of NAMES) instances.set(name, resources.use(await start(name, folder, port, flags)));

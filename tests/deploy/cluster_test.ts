@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { until } from "../support/program.ts";
-import { pattern, RudeClient } from "../support/tcp_client.ts";
+import { run } from "../support/commands.ts";
+import { pattern, ResettingClient } from "../support/tcp_client.ts";
+import { until } from "../support/wait.ts";
 import { Cluster, type Name, NAMES } from "./cluster.ts";
 import { Hosts } from "./hosts.ts";
 import { echo, Load, loggedSizes } from "./load.ts";
-import { needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
+import { needing } from "./requirements.ts";
 
 const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);
 const SYSCTL = new URL("../../deploy/haproxy/sysctl.conf", import.meta.url).pathname;
@@ -111,7 +112,7 @@ Deno.test({
   ...needing("cluster passes a client's reset on, so that there is no line for it", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start();
-    const client = await RudeClient.connect(cluster.address);
+    const client = await ResettingClient.connect(cluster.address);
     await client.write(pattern(11));
     await Promise.any(cluster.instances.map((one) => one.statusWhen(({ buffered }) => buffered > 0)));
     await client.reset();
@@ -183,15 +184,13 @@ Deno.test({
     const listener = Deno.listen({ transport: "unix", path });
     const restarting = restartOnDemand(cluster, listener);
     const command = `printf %s "$1" | socat -t 30 - UNIX-CONNECT:${path} | grep -q done`;
-    const script = await new Deno.Command("sh", {
-      args: [SCRIPT, "-S", cluster.balancer.socket, "-t", "10", "-c", command],
-    }).output();
+    const script = await run(["sh", SCRIPT, "-S", cluster.balancer.socket, "-t", "10", "-c", command]);
     listener.close();
     const restarted = await restarting;
     await load.serves(200);
     await load.stop();
 
-    assertEquals(new TextDecoder().decode(script.stderr), "");
+    assertEquals(script.stderr, "");
     assertEquals(script.code, 0);
     assertEquals(restarted, NAMES.map((name) => [name, 0]));
     assertEquals(load.failures, []);
@@ -205,10 +204,8 @@ Deno.test({
     await using cluster = await Cluster.start();
     for (const name of ["i1", "i2", "i3"] as const) cluster.instance(name).kill("SIGKILL");
     await Promise.all(["i1", "i2", "i3"].map((name) => cluster.balancer.log.find(new RegExp(`echo/${name} is DOWN`))));
-    const script = await new Deno.Command("sh", {
-      args: [SCRIPT, "-S", cluster.balancer.socket, "-c", "false", "i4"],
-    }).output();
-    assertMatch(new TextDecoder().decode(script.stderr), /no other server is up, so i4 is not touched/);
+    const script = await run(["sh", SCRIPT, "-S", cluster.balancer.socket, "-c", "false", "i4"]);
+    assertMatch(script.stderr, /no other server is up, so i4 is not touched/);
     assertEquals(script.code, 1);
     assertEquals(await echo(cluster.address, pattern(5)), undefined);
   },
@@ -218,10 +215,17 @@ Deno.test({
   ...needing("rolling_restart.sh stops at an instance that does not come back", "haproxy", "socat"),
   async fn() {
     await using cluster = await Cluster.start();
-    const script = await new Deno.Command("sh", {
-      args: [SCRIPT, "-S", cluster.balancer.socket, "-t", "1", "-c", `kill ${cluster.instance("i1").pid}`],
-    }).output();
-    assertMatch(new TextDecoder().decode(script.stderr), /i1 did not come up within 1 s/);
+    const script = await run([
+      "sh",
+      SCRIPT,
+      "-S",
+      cluster.balancer.socket,
+      "-t",
+      "1",
+      "-c",
+      `kill ${cluster.instance("i1").pid}`,
+    ]);
+    assertMatch(script.stderr, /i1 did not come up within 1 s/);
     assertEquals(script.code, 1);
     assertEquals(await echo(cluster.address, pattern(5)), undefined);
   },

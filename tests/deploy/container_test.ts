@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { Program, until } from "../support/program.ts";
-import { pattern, readToEnd, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { output, ROOT } from "../support/commands.ts";
+import { Program } from "../support/program.ts";
+import { pattern, readToEof, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { until } from "../support/wait.ts";
 import { Image } from "./image.ts";
-import { output } from "./installation.ts";
 import { needing } from "./requirements.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
 const FOLDER = DEFAULTS.accessLog.slice(0, DEFAULTS.accessLog.lastIndexOf("/"));
 
 /** What `deno info --json` says of a module. */
@@ -19,7 +19,7 @@ interface Info {
 
 /** The npm packages that the server imports, directly or not. */
 async function imported(): Promise<string[]> {
-  const info = await output(Deno.execPath(), "info", "--json", `${ROOT}/main.ts`);
+  const info = await output(Deno.execPath(), "info", "--json", `${ROOT}main.ts`);
   const { modules, npmPackages }: Info = JSON.parse(info);
   const found = new Set(modules.flatMap(({ npmPackage }) => npmPackage ?? []));
   for (const id of found) for (const dependency of npmPackages[id]?.dependencies ?? []) found.add(dependency);
@@ -33,7 +33,7 @@ Deno.test({
     await using image = await Image.build(packages);
 
     await t.step("is built on the Deno that the tests run with", async () => {
-      const images = (await Deno.readTextFile(`${ROOT}/deploy/container/Containerfile`)).match(/^FROM \S+/gm);
+      const images = (await Deno.readTextFile(`${ROOT}deploy/container/Containerfile`)).match(/^FROM \S+/gm);
       const official = `FROM docker.io/denoland/deno:distroless-${Deno.version.deno}`;
       assertEquals(images, [official, official]);
     });
@@ -81,7 +81,7 @@ Deno.test({
       await server.line(/stopping/);
       await writeAll(conn, pattern(5));
       await conn.closeWrite();
-      assertEquals(await readToEnd(conn), pattern(5));
+      assertEquals(await readToEof(conn), pattern(5));
       assertEquals(await server.exit(), 0);
       assertEquals(server.lines().map(({ bytes }) => bytes), [0, large.length, 5]);
       assertEquals(await output("ls", image.volume), "access.log\n");

@@ -4,7 +4,9 @@
  * @module
  */
 
+import { output } from "../support/commands.ts";
 import { Program } from "../support/program.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Balancer } from "./balancer.ts";
 import { replace } from "./replace.ts";
 
@@ -35,8 +37,7 @@ export class Hosts implements AsyncDisposable {
    */
   static async start(): Promise<Hosts> {
     await using resources = new AsyncDisposableStack();
-    const folder = await Deno.makeTempDir({ prefix: "echo-hosts-" });
-    resources.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = resources.use(new TemporaryFolder("echo-hosts-"));
     for (const host of ["front", "a", "b"]) {
       await ip(`netns add ${namespace(host)}`);
       resources.defer(() => ip(`netns del ${namespace(host)}`));
@@ -79,7 +80,7 @@ export class Hosts implements AsyncDisposable {
    * @throws {Error} If it fails.
    */
   async onFront(...command: string[]): Promise<void> {
-    await run([...inside("front"), ...command]);
+    await output(...inside("front"), ...command);
   }
 
   /**
@@ -106,10 +107,5 @@ function inside(host: string): string[] {
 }
 
 async function ip(args: string): Promise<void> {
-  await run(["ip", ...args.split(" ")]);
-}
-
-async function run([command = "", ...args]: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+  await output("ip", ...args.split(" "));
 }

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { output } from "./installation.ts";
+import { output, ROOT } from "../support/commands.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
-const CONTAINERFILE = `${ROOT}/deploy/container/Containerfile`;
+const CONTAINERFILE = `${ROOT}deploy/container/Containerfile`;
 
 /** $1: the folder. $2: Deno. What Deno's official image has of what the server uses. */
 const BASE = `
@@ -57,8 +57,10 @@ export class Image implements AsyncDisposable {
   readonly volume: string;
 
   readonly #folder: string;
+  readonly #resources: AsyncDisposableStack;
 
-  private constructor(folder: string, config: Config, root: string, added: number) {
+  private constructor(resources: AsyncDisposableStack, folder: string, config: Config, root: string, added: number) {
+    this.#resources = resources;
     this.#folder = folder;
     this.config = config;
     this.root = root;
@@ -67,7 +69,7 @@ export class Image implements AsyncDisposable {
   }
 
   /**
-   * Builds it as the Containerfile says, without a network. In place of Deno's official image stands one of the same
+   * Builds it as the Containerfile says, without a network. Instead of Deno's official image there is one of the same
    * name, made from the Deno that runs the tests and the C library; the packages come from the cache of that Deno.
    *
    * @param packages The npm packages that the build finds in the cache.
@@ -75,9 +77,8 @@ export class Image implements AsyncDisposable {
    * @throws {Error} If it cannot be built, such as for another package.
    */
   static async build(packages: string[]): Promise<Image> {
-    await using cleanup = new AsyncDisposableStack();
-    const folder = await Deno.makeTempDir({ prefix: "echo-image-" });
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    await using resources = new AsyncDisposableStack();
+    const { path: folder } = resources.use(new TemporaryFolder("echo-image-"));
     const buildah = (...args: string[]) =>
       output(
         ...["unshare", "--net", "buildah", "--storage-driver=vfs", `--root=${folder}/store`],
@@ -102,9 +103,7 @@ export class Image implements AsyncDisposable {
     const container = (await buildah("from", "echo-server")).trim();
     const root = (await buildah("mount", container)).trim();
     const added = await bytes(root) - await bytes(`${folder}/base`);
-    const image = new Image(folder, config, root, added);
-    cleanup.move();
-    return image;
+    return new Image(resources.move(), folder, config, root, added);
   }
 
   /** Every file and folder in it, each a line with its path, size, times, owner and mode. */
@@ -150,7 +149,7 @@ export class Image implements AsyncDisposable {
 
   /** Removes all that was built. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.#folder, { recursive: true });
+    await this.#resources.disposeAsync();
   }
 }
 

@@ -6,10 +6,10 @@
  * @module
  */
 
+import { output, ROOT } from "../support/commands.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { replace } from "./replace.ts";
 import type { Unit } from "./unit.ts";
-
-const ROOT = new URL("../..", import.meta.url).pathname;
 
 /** One of the users that systemd takes for `DynamicUser=`. */
 const USER = "61234";
@@ -54,17 +54,17 @@ exec prlimit --nofile=${unit.number("LimitNOFILE")} \\
 `;
 
 /** A folder with everything that the unit names. */
-export class Installation implements AsyncDisposable {
+export class Installation implements Disposable {
   /** Where the access log is. */
   readonly accessLog: string;
 
-  readonly #folder: string;
+  readonly #folder: TemporaryFolder;
   readonly #unit: Unit;
 
-  private constructor(folder: string, unit: Unit) {
+  private constructor(folder: TemporaryFolder, unit: Unit) {
     this.#folder = folder;
     this.#unit = unit;
-    this.accessLog = `${folder}/var/log/${unit.get("LogsDirectory")}/access.log`;
+    this.accessLog = `${folder.path}/var/log/${unit.get("LogsDirectory")}/access.log`;
   }
 
   /**
@@ -74,14 +74,21 @@ export class Installation implements AsyncDisposable {
    * @returns The installation. Disposing of it removes the folder.
    */
   static async make(unit: Unit): Promise<Installation> {
-    const installation = new Installation(await Deno.makeTempDir({ prefix: "echo-installation-" }), unit);
+    const installation = new Installation(new TemporaryFolder("echo-installation-"), unit);
     try {
       const { npmCache } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
-      const args = [installation.#folder, ROOT, Deno.execPath(), npmCache, unit.get("LogsDirectory"), await packages()];
+      const args = [
+        installation.#folder.path,
+        ROOT,
+        Deno.execPath(),
+        npmCache,
+        unit.get("LogsDirectory"),
+        await packages(),
+      ];
       await output("sh", "-ec", INSTALL, "sh", ...args);
       return installation;
     } catch (error) {
-      await installation[Symbol.asyncDispose]();
+      installation[Symbol.dispose]();
       throw error;
     }
   }
@@ -94,7 +101,7 @@ export class Installation implements AsyncDisposable {
    * @returns The command, for a `Program`.
    */
   command(tracer: string = ""): string[] {
-    const here = (path: string) => this.#folder + path;
+    const here = (path: string) => this.#folder.path + path;
     const environment = replace(this.#unit.get("Environment"), "/usr/lib/echo-server", here("/usr/lib/echo-server"));
     let start = this.#unit.get("ExecStart");
     for (const path of ["/usr/bin/deno", "/usr/lib/echo-server", "/var/log/echo-server"]) {
@@ -104,31 +111,17 @@ export class Installation implements AsyncDisposable {
     start = replace(start, "--allow-net=0.0.0.0:4000", "--allow-net=127.0.0.1:0");
     const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${this.accessLog}`, "--log-format=text"];
     const script = RUN(this.#unit, environment, start, tracer);
-    return ["unshare", "--mount", "sh", "-ec", script, "sh", this.#folder, ...flags];
+    return ["unshare", "--mount", "sh", "-ec", script, "sh", this.#folder.path, ...flags];
   }
 
   /** Removes the folder. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.#folder, { recursive: true });
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
   }
 }
 
 /** The names of all packages in the lock file: Deno wants each of them in its cache, whoever imports it. */
 async function packages(): Promise<string> {
-  const { npm } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.lock`));
+  const { npm } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.lock`));
   return Object.keys(npm).map((name) => name.replace(/(?<=.)@.*$/, "")).join(" ");
-}
-
-/**
- * Runs a command.
- *
- * @param command The command.
- * @param args Its arguments.
- * @returns What it printed.
- * @throws {Error} If it fails.
- */
-export async function output(command: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
-  if (!success) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr)}`);
-  return new TextDecoder().decode(stdout);
 }

@@ -7,11 +7,10 @@
  * @module
  */
 
-import type { Address, Line } from "../support/program.ts";
+import type { Line } from "../support/access_log_lines.ts";
+import type { Address } from "../support/program.ts";
 import { pattern, writeAll } from "../support/tcp_client.ts";
-
-/** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
-const DEADLINE = 30_000;
+import { until } from "../support/wait.ts";
 
 /** A client that did not get its bytes back. */
 export interface Failure {
@@ -31,7 +30,6 @@ export class Load implements AsyncDisposable {
   readonly #largest: number;
   readonly #sizes: number[] = [];
   readonly #running: Promise<unknown>;
-  readonly #waiting = new Set<() => void>(); // each looks at #sizes again
   #stopping = false;
 
   /**
@@ -59,17 +57,8 @@ export class Load implements AsyncDisposable {
    * @param count How many more than now.
    */
   async serves(count: number): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
     const goal = this.#sizes.length + count;
-    const look = () => this.#sizes.length >= goal && resolve();
-    this.#waiting.add(look);
-    const timer = setTimeout(() => reject(new Error(`only ${this.#sizes.length} of ${goal} were served`)), DEADLINE);
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(look);
-    }
+    await until(() => this.#sizes.length >= goal, () => `${goal} clients; ${this.#sizes.length} were served`);
   }
 
   /** Lets the clients under way finish, and starts no more. */
@@ -90,7 +79,6 @@ export class Load implements AsyncDisposable {
       const failure = await echo(this.#address, pattern(size, i));
       if (failure === undefined) this.#sizes.push(size);
       else this.failures.push(failure);
-      for (const look of this.#waiting) look();
     }
   }
 }

@@ -1,8 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { parseLines, Program } from "../support/program.ts";
+import { parseLines } from "../support/access_log_lines.ts";
+import { run } from "../support/commands.ts";
+import { Program } from "../support/program.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Load, loggedSizes } from "./load.ts";
-import { anywhere, needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
+import { needing, withSystemPath } from "./requirements.ts";
 
 const CONFIG = new URL("../../deploy/logrotate/echo-server", import.meta.url);
 const ROTATIONS = 10;
@@ -13,9 +16,8 @@ Deno.test({
     "logrotate",
   ),
   async fn() {
-    const folder = await Deno.makeTempDir({ prefix: "echo-logrotate-" });
     await using cleanup = new AsyncDisposableStack();
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = cleanup.use(new TemporaryFolder("echo-logrotate-"));
     const accessLog = `${folder}/log/access.log`;
     await using server = await Program.start({ accessLog });
 
@@ -29,9 +31,9 @@ Deno.test({
     await using load = new Load(server.address, 32, 4096);
     for (let rotation = 1; rotation <= ROTATIONS; rotation++) {
       await load.serves(100);
-      const args = anywhere("logrotate", "-f", "-s", `${folder}/state`, `${folder}/logrotate.conf`);
-      const rotated = await new Deno.Command("sh", { args }).output();
-      assertEquals(new TextDecoder().decode(rotated.stderr), "");
+      const command = withSystemPath("logrotate", "-f", "-s", `${folder}/state`, `${folder}/logrotate.conf`);
+      const rotated = await run(command);
+      assertEquals(rotated.stderr, "");
       assertEquals(rotated.code, 0);
       await server.line(/access log reopened/, rotation);
     }

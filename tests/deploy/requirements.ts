@@ -4,8 +4,8 @@
  * @module
  */
 
-import { granted } from "../support/permissions.ts";
-import { canRun } from "../support/program.ts";
+import { succeeds } from "../support/commands.ts";
+import { canRun, hasPermissions } from "../support/permissions.ts";
 
 /** What is not a tool, and the command that shows whether it is there. */
 const OTHERS = {
@@ -47,7 +47,7 @@ export type Need = keyof typeof TOOLS | keyof typeof OTHERS;
  * @returns What to spread into the test's definition. An ignored test's name says why.
  */
 export function needing(name: string, ...needs: Need[]): { name: string; ignore: boolean } {
-  const why = canRun && granted({ name: "run" })
+  const why = canRun && hasPermissions({ name: "run" })
     ? needs.map(whyNot).find((reason) => reason !== undefined)
     : "permissions are missing";
   return { name: why === undefined ? name : `${name} (ignored: ${why})`, ignore: why !== undefined };
@@ -64,16 +64,15 @@ function isTool(need: Need): need is keyof typeof TOOLS {
 }
 
 function runs(...command: string[]): boolean {
-  const args = anywhere(...command);
-  return new Deno.Command("sh", { args, stdout: "null", stderr: "null" }).outputSync().success;
+  return succeeds(...withSystemPath(...command));
 }
 
 /**
  * Finds a tool also where an ordinary user's PATH does not lead.
  *
  * @param command The tool and its arguments.
- * @returns Arguments for `sh` that run it.
+ * @returns A command that runs it.
  */
-export function anywhere(...command: string[]): string[] {
-  return ["-c", 'PATH="$PATH:/usr/sbin:/sbin" exec "$@"', "sh", ...command];
+export function withSystemPath(...command: string[]): string[] {
+  return ["sh", "-c", 'PATH="$PATH:/usr/sbin:/sbin" exec "$@"', "sh", ...command];
 }

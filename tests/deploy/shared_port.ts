@@ -7,9 +7,12 @@
  * @module
  */
 
-import { parseLines, Program, until } from "../support/program.ts";
-import { pattern, readToEnd, writeAll } from "../support/tcp_client.ts";
-import { output } from "./installation.ts";
+import { parseLines } from "../support/access_log_lines.ts";
+import { output } from "../support/commands.ts";
+import { Program } from "../support/program.ts";
+import { pattern, readToEof, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { until } from "../support/wait.ts";
 import { Load, loggedSizes } from "./load.ts";
 
 const ADDRESS = { hostname: "127.0.0.1", port: 4000 };
@@ -68,7 +71,7 @@ async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen
     try {
       await writeAll(conn, pattern(i));
       await conn.closeWrite();
-      served.push((await readToEnd(conn)).length);
+      served.push((await readToEof(conn)).length);
     } catch (error) {
       // Whatever the system calls it that the connection is gone.
       if (!(error instanceof Error) || !("code" in error)) throw error;
@@ -79,8 +82,7 @@ async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen
 
 if (import.meta.main) {
   await using cleanup = new AsyncDisposableStack();
-  const folder = await Deno.makeTempDir({ prefix: "echo-shared-port-" });
-  cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+  const { path: folder } = cleanup.use(new TemporaryFolder("echo-shared-port-"));
   const logs = [`${folder}/1/access.log`, `${folder}/2/access.log`];
   console.log(JSON.stringify(await (Deno.args[0] === "kill" ? kill : restart)(logs, cleanup)));
 }

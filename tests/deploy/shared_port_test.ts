@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { output } from "./installation.ts";
+import { output } from "../support/commands.ts";
 import { needing } from "./requirements.ts";
 import type { Seen } from "./shared_port.ts";
 

@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { Program, until } from "../support/program.ts";
-import { pattern, readToEnd, RudeClient, writeAll } from "../support/tcp_client.ts";
-import { Installation, output } from "./installation.ts";
+import { output, run } from "../support/commands.ts";
+import { Program } from "../support/program.ts";
+import { pattern, readToEof, ResettingClient, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { until } from "../support/wait.ts";
+import { Installation } from "./installation.ts";
 import { echo, Load, loggedSizes } from "./load.ts";
-import { needing } from "./requirements.ts";
 import { replace } from "./replace.ts";
+import { needing } from "./requirements.ts";
 import { allowedCalls } from "./syscall_filter.ts";
 import { Unit } from "./unit.ts";
 
@@ -22,16 +25,13 @@ async function unit(path = PATH): Promise<Unit> {
 Deno.test({
   ...needing("echo-server.service is verified by systemd without a word", "systemd-analyze"),
   async fn() {
-    const folder = await Deno.makeTempDir({ prefix: "echo-unit-" });
     await using cleanup = new AsyncDisposableStack();
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = cleanup.use(new TemporaryFolder("echo-unit-"));
     // Deno need not be in /usr/bin on the machine that runs the tests.
     const text = replace(await Deno.readTextFile(PATH), "/usr/bin/deno", Deno.execPath());
     await Deno.writeTextFile(`${folder}/echo-server.service`, text);
-    const { code, stdout, stderr } = await new Deno.Command("systemd-analyze", {
-      args: ["verify", `${folder}/echo-server.service`],
-    }).output();
-    assertEquals(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr), "");
+    const { code, stdout, stderr } = await run(["systemd-analyze", "verify", `${folder}/echo-server.service`]);
+    assertEquals(stdout + stderr, "");
     assertEquals(code, 0);
   },
 });
@@ -96,7 +96,7 @@ Deno.test({
     await conns[0]?.closeWrite();
     assertEquals(await late, undefined);
     await Promise.all(conns.slice(1).map((conn) => conn.closeWrite()));
-    for (const conn of conns) assertEquals((await readToEnd(conn)).length, 0);
+    for (const conn of conns) assertEquals((await readToEof(conn)).length, 0);
     assertEquals(loggedSizes(server.lines()), [...conns.map(() => 0), 7]);
     assertEquals(server.matches(/warn|error/i), []);
     const { mode } = await Deno.stat(accessLog);
@@ -142,7 +142,7 @@ Deno.test({
 
     const [conn] = conns;
     await conn?.closeWrite();
-    assertEquals(conn && (await readToEnd(conn)).length, message.length);
+    assertEquals(conn && (await readToEof(conn)).length, message.length);
     assertEquals(server.log(), `[client 1]: received ${message.length} bytes\n`);
     assertMatch(await output("cat", `${group}/memory.oom_control`), /^oom_kill 0$/m);
   },
@@ -172,7 +172,7 @@ Deno.test({
     await server.line(/access log reopened/);
     await load.serves(200);
     await load.stop();
-    const rude = await RudeClient.connect(server.address);
+    const rude = await ResettingClient.connect(server.address);
     await rude.write(pattern(3));
     await server.statusWhen(({ buffered }) => buffered > 0);
     await rude.reset();

@@ -2,9 +2,9 @@
 
 import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "@std/assert";
 import { DEFAULTS, HELP } from "../../lib/options.ts";
-import { granted, unless } from "../support/permissions.ts";
+import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 
-const missing = granted({ name: "read" }) ? "" : "permissions are missing";
+const missing = hasPermissions({ name: "read" }) ? "" : "permissions are missing";
 const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
 const README = missing === "" ? read("README.md") : "";
 
@@ -18,7 +18,7 @@ function table(section: string): string[][] {
 
 const unquoted = (cell: string = "") => cell.replaceAll("`", "");
 
-Deno.test(unless(missing, "README has at most 1500 words, and no cell over 120 characters"), () => {
+Deno.test(ignoreIf(missing, "README has at most 1500 words, and no cell over 120 characters"), () => {
   assertLessOrEqual(README.split(/\s+/).filter((word) => word !== "").length, 1500);
   for (const line of README.split("\n")) {
     if (!line.startsWith("|")) continue;
@@ -26,20 +26,20 @@ Deno.test(unless(missing, "README has at most 1500 words, and no cell over 120 c
   }
 });
 
-Deno.test(unless(missing, "README's table of flags has those that --help prints, with their defaults"), () => {
+Deno.test(ignoreIf(missing, "README's table of flags has those that --help prints, with their defaults"), () => {
   const documented = table("Flags").map(([flag, value]) => [unquoted(flag), unquoted(value)]);
   const flags = HELP.matchAll(/^ {2}(--(?!help|version)[\w-]+)(=\w+)? +.*?(?: \((\S+)\))?$/gm);
   assertEquals(documented, Array.from(flags, ([, flag = "", takes, value = ""]) => [flag, takes ? value : ""]));
   assertStringIncludes(README, `--allow-net=${DEFAULTS.hostname}:${DEFAULTS.port} --allow-write=`);
 });
 
-Deno.test(unless(missing, "README's table of signals has those that main.ts listens for"), () => {
+Deno.test(ignoreIf(missing, "README's table of signals has those that main.ts listens for"), () => {
   const documented = table("Signals").flatMap(([signals]) => unquoted(signals).split(", "));
   const listened = read("main.ts").matchAll(/\b(SIG[A-Z0-9]+): /g);
   assertEquals(documented.toSorted(), Array.from(listened, ([, signal = ""]) => signal).toSorted());
 });
 
-Deno.test(unless(missing, "docs/limits.md tells every limit, its default and the reason of who breaks it"), () => {
+Deno.test(ignoreIf(missing, "docs/limits.md tells every limit, its default and the reason of who breaks it"), () => {
   const limits = read("docs/limits.md");
   for (const name of ["max-clients", "max-message", "max-buffered", "idle-timeout", "drain-timeout"]) {
     const [, value] = new RegExp(`--${name}=.*\\((\\S+)\\)$`, "m").exec(HELP) ?? [];
@@ -48,7 +48,7 @@ Deno.test(unless(missing, "docs/limits.md tells every limit, its default and the
   for (const reason of ["message", "buffers", "idle", "drain"]) assertStringIncludes(limits, `: \`${reason}\`.`);
 });
 
-Deno.test(unless(missing, "the metrics' reasons in deploy/README.md are those of the code"), () => {
+Deno.test(ignoreIf(missing, "the metrics' reasons in deploy/README.md are those of the code"), () => {
   const [, union = ""] = /export type Reason = ([^;]+);/.exec(read("lib/client.ts")) ?? [];
   const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason]) => `\`${reason}\``);
   assertEquals(reasons.length, 6);
@@ -56,7 +56,7 @@ Deno.test(unless(missing, "the metrics' reasons in deploy/README.md are those of
   for (const reason of [...reasons, "`gone_before_accept`"]) assertStringIncludes(row, reason);
 });
 
-Deno.test(unless(missing, "README's map of the code has every file, and each imports from further down only"), () => {
+Deno.test(ignoreIf(missing, "README's map of the code has every file, and each imports from further down only"), () => {
   const map = README.matchAll(/^ {4}(main\.ts|lib\/\w+\.ts) {2,}\S/gm);
   const files = Array.from(map, ([, file = ""]) => file);
   const lib = Array.from(Deno.readDirSync(new URL("../../lib", import.meta.url)), ({ name }) => `lib/${name}`);
@@ -69,7 +69,7 @@ Deno.test(unless(missing, "README's map of the code has every file, and each imp
   }
 });
 
-Deno.test(unless(missing, "the documents' links lead to files"), () => {
+Deno.test(ignoreIf(missing, "the documents' links lead to files"), () => {
   for (
     const document of [
       "README.md",

@@ -2,8 +2,11 @@
 
 import { assertEquals } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { canRun, Program } from "../support/program.ts";
+import { run, runSync } from "../support/commands.ts";
+import { canRun } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
 import { writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const README = new URL("../../README.md", import.meta.url);
 
@@ -72,8 +75,7 @@ function test(name: string, text: string, fn: (program: Program, bin: string) =>
     ignore: !canRun || lacks !== undefined,
     async fn() {
       await using cleanup = new AsyncDisposableStack();
-      const bin = await Deno.makeTempDir({ prefix: "echo-bin-" });
-      cleanup.defer(() => Deno.remove(bin, { recursive: true }));
+      const { path: bin } = cleanup.use(new TemporaryFolder("echo-bin-"));
       for (const tool of used) await Deno.symlink(where(tool), `${bin}/${tool.replace(/\..*/, "")}`);
       await fn(cleanup.use(await Program.start({ flags: ["--idle-timeout=1"] })), bin);
     },
@@ -97,8 +99,7 @@ function tools(text: string): string[] {
 /** Where a program is, empty if it is nowhere. */
 function where(tool: string): string {
   if (tool === "deno") return Deno.execPath();
-  const { stdout } = new Deno.Command("sh", { args: ["-c", `command -v ${tool}`] }).outputSync();
-  return new TextDecoder().decode(stdout).trim();
+  return runSync(["sh", "-c", `command -v ${tool}`]).stdout.trim();
 }
 
 /** What a command prints. */
@@ -106,7 +107,5 @@ async function output(command: string, program: Program, bin: string): Promise<s
   const here = command.replaceAll(`${DEFAULTS.port}`, `${program.address.port}`)
     .replaceAll(DEFAULTS.accessLog, program.accessLog);
   // The shell itself sets PATH: this test may not read the environment.
-  const args = ["-c", `PATH="$0:$PATH"; ${here}`, bin];
-  const { stdout } = await new Deno.Command("bash", { args, stdin: "null", stderr: "null" }).output();
-  return new TextDecoder().decode(stdout);
+  return (await run(["bash", "-c", `PATH="$0:$PATH"; ${here}`, bin])).stdout;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Content, LogInMemory } from "../support/fake_log_file.ts";
+import { type Content, FakeLogFile } from "../support/fake_log_file.ts";
 
 /** A file on the disk. */
 export interface File extends Content {
@@ -78,7 +78,7 @@ export class Disk {
 }
 
 /** The log, opened. */
-export class OpenLog extends LogInMemory {
+export class OpenLog extends FakeLogFile {
   readonly #disk: Disk;
   /** The file. */
   readonly file: File;

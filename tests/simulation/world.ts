@@ -196,7 +196,7 @@ export class World implements Surroundings {
 
   #advance(to: number): void {
     this.#now = to;
-    this.life?.clock.advance(to);
+    this.life?.clock.set(to);
   }
 
   #start(setup: Setup): void {

@@ -1,5 +1,5 @@
 /**
- * A clock that the test turns by hand.
+ * A clock that the test sets.
  *
  * @module
  */
@@ -12,7 +12,7 @@ interface Alarm {
   callback: () => void;
 }
 
-/** A {@linkcode Clock} that stands still until it is turned. */
+/** A {@linkcode Clock} that stands still until the test moves it. */
 export class FakeClock implements Clock {
   #now: number;
   #alarms: Alarm[] = [];
@@ -42,30 +42,30 @@ export class FakeClock implements Clock {
   }
 
   every(ms: number, callback: () => void): Disposable {
-    return this.#set({ at: this.#now + ms, every: ms, callback });
+    return this.#add({ at: this.#now + ms, every: ms, callback });
   }
 
   after(ms: number, callback: () => void): Disposable {
-    return this.#set({ at: this.#now + ms, every: undefined, callback });
+    return this.#add({ at: this.#now + ms, every: undefined, callback });
   }
 
   /**
-   * Turns the clock and calls back what falls due, in order.
+   * Moves the clock on and calls back what falls due, in order.
    *
    * @param ms Milliseconds.
    */
-  turn(ms: number): void {
+  advance(ms: number): void {
     const end = this.#now + ms;
-    for (; this.next <= end; this.fire()) this.advance(this.next);
-    this.advance(end);
+    for (; this.next <= end; this.fire()) this.set(this.next);
+    this.set(end);
   }
 
   /**
-   * Turns the clock and calls nobody back.
+   * Moves the clock on without any callback.
    *
    * @param to Milliseconds that it shows then.
    */
-  advance(to: number): void {
+  set(to: number): void {
     this.#now = Math.max(this.#now, to);
   }
 
@@ -83,7 +83,7 @@ export class FakeClock implements Clock {
     alarm.callback();
   }
 
-  #set(alarm: Alarm): Disposable {
+  #add(alarm: Alarm): Disposable {
     this.#alarms.push(alarm);
     return { [Symbol.dispose]: () => void (this.#alarms = this.#alarms.filter((other) => other !== alarm)) };
   }

@@ -18,13 +18,13 @@ export interface Content {
 const DECODER = new TextDecoder();
 
 /** A {@linkcode LogFile} in memory. Whatever is done to it after its close throws. */
-export class LogInMemory implements LogFile {
+export class FakeLogFile implements LogFile {
   /** How the next writes end, in order. When it is empty, a write takes all. */
   readonly script: WriteResult[];
   /** When set, every write throws it, whatever the script says. */
   failure: Error | undefined;
   /** Set for a file that cannot be cut, such as a pipe. */
-  uncuttable = false;
+  cannotTruncate = false;
   /** Writes that took at least one byte. */
   writes = 0;
   /** Writes that were tried. */
@@ -62,14 +62,14 @@ export class LogInMemory implements LogFile {
 
   seekSync(offset: number, whence: Deno.SeekMode): number {
     this.#checkOpen();
-    if (this.uncuttable) throw new Error("Illegal seek (os error 29)");
+    if (this.cannotTruncate) throw new Error("Illegal seek (os error 29)");
     if (whence !== Deno.SeekMode.End) throw new Error("this file is only sought from its end");
     return this.text.length + offset;
   }
 
   truncateSync(length: number): void {
     this.#checkOpen();
-    if (this.uncuttable) throw new Error("Invalid argument (os error 22)");
+    if (this.cannotTruncate) throw new Error("Invalid argument (os error 22)");
     this.#content.text = this.text.slice(0, length);
   }
 

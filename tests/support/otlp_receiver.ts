@@ -4,7 +4,7 @@
  * @module
  */
 
-import { until } from "./program.ts";
+import { until } from "./wait.ts";
 
 /** An attribute, as it is sent. */
 interface KeyValue {
@@ -45,7 +45,7 @@ export interface Metric {
 }
 
 /** A receiver on a free port of the loopback. */
-export class Receiver implements AsyncDisposable {
+export class OtlpReceiver implements AsyncDisposable {
   /** Log records so far. */
   records = 0;
   /** Exports that have come, answered or not. */

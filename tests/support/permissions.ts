@@ -1,18 +1,21 @@
 /**
- * Whether this test run was granted what a test needs: a test that lacks a permission is ignored, not failed.
+ * Whether this test run has the permissions that a test needs: a test that lacks one is ignored, not failed.
  *
  * @module
  */
 
 /**
- * Asks without prompting.
+ * Queries permissions without a prompt.
  *
  * @param descriptors The permissions that a test needs.
  * @returns Whether all of them are granted.
  */
-export function granted(...descriptors: Deno.PermissionDescriptor[]): boolean {
+export function hasPermissions(...descriptors: Deno.PermissionDescriptor[]): boolean {
   return descriptors.every((descriptor) => Deno.permissions.querySync(descriptor).state === "granted");
 }
+
+/** Whether this test run may start the program, talk to it and look after it. */
+export const canRun: boolean = hasPermissions({ name: "run" }, { name: "net" }, { name: "read" }, { name: "write" });
 
 /**
  * Names a test, and ignores it where something is missing.
@@ -21,6 +24,6 @@ export function granted(...descriptors: Deno.PermissionDescriptor[]): boolean {
  * @param name The test's name.
  * @returns What to hand to `Deno.test`. The name of an ignored test says why.
  */
-export function unless(missing: string, name: string): { name: string; ignore: boolean } {
+export function ignoreIf(missing: string, name: string): { name: string; ignore: boolean } {
   return { name: missing === "" ? name : `${name} (ignored: ${missing})`, ignore: missing !== "" };
 }

@@ -4,19 +4,18 @@
  * @module
  */
 
-/** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
-const DEADLINE = 20_000;
+import { settles } from "./wait.ts";
 
 /** Collects the lines of a stream, and tells when one has come. */
-export class Lines {
+export class StreamLines {
   /** The lines so far. */
   readonly all: string[] = [];
-  /** Resolves when the stream is at its end. */
+  /** Resolves at EOF. */
   readonly ended: Promise<void>;
 
-  readonly #waiting = new Set<(line: string) => void>();
+  #next = Promise.withResolvers<boolean>(); // of more lines; whether the stream goes on
 
-  /** @param stream Where the lines come from. It is read to its end. */
+  /** @param stream Where the lines come from. It is read to EOF. */
   constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
     this.ended = this.#read(stream);
   }
@@ -25,24 +24,26 @@ export class Lines {
    * Waits for a line, unless it is there already.
    *
    * @param pattern What it looks like.
-   * @returns The first such line.
-   * @throws {Error} If it does not come in time; the message shows what came.
+   * @param nth Which of the matching lines, counted from 1.
+   * @returns The match.
+   * @throws {Error} If the stream ends without it, or it does not come in time; the message shows what came.
    */
-  async find(pattern: RegExp): Promise<string> {
-    const found = this.all.find((line) => pattern.test(line));
-    if (found !== undefined) return found;
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const look = (line: string) => pattern.test(line) && resolve(line);
-    this.#waiting.add(look);
-    const timer = setTimeout(() => {
-      reject(new Error(`no line matches ${pattern}; these came last:\n${this.all.slice(-30).join("\n")}`));
-    }, DEADLINE);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(look);
-    }
+  async find(pattern: RegExp, nth: number = 1): Promise<RegExpExecArray> {
+    const what = () => `line ${nth} that matches ${pattern}; these came last:\n${this.all.slice(-30).join("\n")}`;
+    const find = async () => {
+      for (let more = true;;) {
+        const match = this.matches(pattern)[nth - 1];
+        if (match !== undefined) return match;
+        if (!more) throw new Error(`the program ended without ${what()}`);
+        more = await this.#next.promise;
+      }
+    };
+    return await settles(find(), what);
+  }
+
+  /** The lines so far that match. */
+  matches(pattern: RegExp): RegExpExecArray[] {
+    return this.all.map((line) => pattern.exec(line)).filter((match) => match !== null);
   }
 
   async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
@@ -50,10 +51,11 @@ export class Lines {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) {
-        this.all.push(line);
-        for (const look of this.#waiting) look(line);
-      }
+      this.all.push(...lines);
+      this.#next.resolve(true);
+      this.#next = Promise.withResolvers();
     }
+    if (rest !== "") this.all.push(rest);
+    this.#next.resolve(false);
   }
 }

@@ -23,7 +23,7 @@ export async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void
  * @param conn Where from.
  * @returns The bytes.
  */
-export async function readToEnd(conn: Deno.Conn): Promise<Uint8Array> {
+export async function readToEof(conn: Deno.Conn): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;
   for (let buffer = new Uint8Array(65_536);;) {
@@ -54,7 +54,7 @@ export async function roundTrip(address: Address, message: Uint8Array): Promise<
   using conn = await Deno.connect(address);
   await writeAll(conn, message);
   await conn.closeWrite();
-  return await readToEnd(conn);
+  return await readToEof(conn);
 }
 
 /**
@@ -63,9 +63,9 @@ export async function roundTrip(address: Address, message: Uint8Array): Promise<
  * @param conn The connection.
  * @returns Whether it was closed or reset.
  */
-export async function ending(conn: Deno.Conn): Promise<"closed" | "reset"> {
+export async function waitForClose(conn: Deno.Conn): Promise<"closed" | "reset"> {
   try {
-    await readToEnd(conn);
+    await readToEof(conn);
     return "closed";
   } catch (error) {
     if (error instanceof Deno.errors.ConnectionReset) return "reset";
@@ -92,7 +92,7 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** A client that can end with a reset (RST). It stands on `node:net`, since a `Deno.Conn` cannot do it. */
-export class RudeClient {
+export class ResettingClient {
   readonly #socket: Socket;
   readonly #closed: Promise<void>;
 
@@ -103,10 +103,10 @@ export class RudeClient {
   }
 
   /** Connects. */
-  static async connect(address: Address): Promise<RudeClient> {
+  static async connect(address: Address): Promise<ResettingClient> {
     const socket = connect({ host: address.hostname, port: address.port, allowHalfOpen: true });
     await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
-    return new RudeClient(socket);
+    return new ResettingClient(socket);
   }
 
   /** Sends bytes; resolves when the kernel has taken them. */

@@ -4,16 +4,8 @@
  * @module
  */
 
-import { until } from "./program.ts";
-
-/** Whether a command can be run here. */
-export function hasTool(command: string, argument: string = "-V"): boolean {
-  try {
-    return new Deno.Command(command, { args: [argument], stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
+import { ROOT } from "./commands.ts";
+import { until } from "./wait.ts";
 
 /** A pseudo-terminal, made by socat, and a command that leads the session on it. */
 export class Terminal implements AsyncDisposable {
@@ -34,9 +26,9 @@ export class Terminal implements AsyncDisposable {
     this.#script = Deno.makeTempFileSync({ suffix: ".sh" }); // socat has quotes of its own
     Deno.writeTextFileSync(this.#script, script);
     const args = ["-", `EXEC:sh ${this.#script},pty,setsid,ctty,stderr`];
-    const folder = new URL("../..", import.meta.url);
     const env = { NO_COLOR: "1" };
-    this.#socat = new Deno.Command("socat", { args, cwd: folder, env, stdin: "piped", stdout: "piped" }).spawn();
+    this.#socat = new Deno.Command("socat", { args, cwd: ROOT, env, stdin: "piped", stdout: "piped", stderr: "null" })
+      .spawn();
     this.#typed = this.#socat.stdin.getWriter();
     this.#shown = this.#read();
   }
@@ -54,7 +46,7 @@ export class Terminal implements AsyncDisposable {
       throw new Error(`the terminal does not show ${pattern}, but:\n${this.text}`, { cause });
     }
     const match = pattern.exec(this.text);
-    if (match === null) throw new Error("it is gone again");
+    if (match === null) throw new Error("the terminal shows it no more");
     return match;
   }
 

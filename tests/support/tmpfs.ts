@@ -4,7 +4,8 @@
  * @module
  */
 
-import { canRun } from "./program.ts";
+import { runSync } from "./commands.ts";
+import { canRun } from "./permissions.ts";
 
 /** A file system in memory, mounted until it is disposed of. */
 export class Tmpfs implements Disposable {
@@ -18,7 +19,7 @@ export class Tmpfs implements Disposable {
    */
   constructor(options: string) {
     try {
-      run("mount", "-t", "tmpfs", "-o", options, "none", this.folder);
+      mustRun("mount", "-t", "tmpfs", "-o", options, "none", this.folder);
     } catch (cause) {
       Deno.removeSync(this.folder);
       throw cause;
@@ -44,7 +45,7 @@ export class Tmpfs implements Disposable {
 
   /** Unmounts it. */
   [Symbol.dispose](): void {
-    run("umount", "--lazy", this.folder);
+    mustRun("umount", "--lazy", this.folder);
     Deno.removeSync(this.folder);
   }
 }
@@ -61,7 +62,7 @@ function tryToMount(): boolean {
   }
 }
 
-function run(command: string, ...args: string[]): void {
-  const { success, stderr } = new Deno.Command(command, { args }).outputSync();
-  if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+function mustRun(...command: string[]): void {
+  const { code, stderr } = runSync(command);
+  if (code !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
 }

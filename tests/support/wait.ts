@@ -1,27 +1,59 @@
 /**
- * Waits for the event loop.
+ * Waits that fail instead of hanging.
  *
  * @module
  */
 
 /** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
-const DEADLINE = 10_000;
+const DEADLINE_MS = 30_000;
 
-/** Lets the event loop go round once: all that is due by then has run. */
-export function nextTurn(): Promise<void> {
+/** Milliseconds between two looks at a condition. */
+const POLL_INTERVAL_MS = 5;
+
+/** Waits for one iteration of the event loop: all that is due by then has run. */
+export function nextIteration(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
+/** Waits for some milliseconds. */
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /**
- * Waits until something is so; looks once a turn of the event loop.
+ * Polls a condition until it holds.
  *
- * @param isSo Whether it is.
- * @param what What is waited for, for the error's message.
- * @throws {Error} If it is not so in time.
+ * @param condition The condition.
+ * @param what What is waited for, for the error's message. Default: the condition's source.
+ * @throws {Error} If it does not hold in time.
  */
-export async function until(isSo: () => boolean, what: string): Promise<void> {
-  for (const start = performance.now(); !isSo();) {
-    if (performance.now() - start > DEADLINE) throw new Error(`waited ${DEADLINE / 1000} s for ${what}`);
-    await nextTurn();
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string | (() => string) = () => `${condition}`,
+): Promise<void> {
+  for (const start = performance.now(); !(await condition());) {
+    if (performance.now() - start > DEADLINE_MS) throw timedOut(what);
+    await delay(POLL_INTERVAL_MS);
   }
+}
+
+/**
+ * Waits for a promise.
+ *
+ * @param promise The promise.
+ * @param what What is waited for, for the error's message.
+ * @throws {Error} If it does not settle in time.
+ */
+export async function settles<T>(promise: Promise<T>, what: string | (() => string)): Promise<T> {
+  const { promise: timeout, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(timedOut(what)), DEADLINE_MS);
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function timedOut(what: string | (() => string)): Error {
+  return new Error(`waited ${DEADLINE_MS / 1000} s for ${typeof what === "string" ? what : what()}`);
 }

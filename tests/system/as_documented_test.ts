@@ -4,18 +4,21 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { entry } from "../../deploy/compile.ts";
+import { type CommandResult, ROOT, runSync, succeeds } from "../support/commands.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
 import { isRoot } from "../support/privileges.ts";
-import { canRun, Program, until } from "../support/program.ts";
-import { readToEnd, roundTrip } from "../support/tcp_client.ts";
-import { hasTool, Terminal } from "../support/terminal.ts";
-import { unless } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { readToEof, roundTrip } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { Terminal } from "../support/terminal.ts";
+import { delay } from "../support/wait.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
 const FOLDER = "/var/log/echo-server";
 const ACCESS_LOG = `${FOLDER}/access.log`;
 const ARTIFACT = "dist/echo-server";
-const ROOT = new URL("../..", import.meta.url);
 
 /** A user with no rights of root's. */
 const USER = 1000;
@@ -29,8 +32,8 @@ cp -r "$3" "$4/cache/npm"
 if [ "$(id -u)" = 0 ]; then chown -R ${USER}:${USER} "$4"; fi
 `;
 
-const noTerminal = canRun && hasTool("socat") ? "" : "needs socat";
-const compiled = canRun ? run(Deno.execPath(), "task", "compile") : undefined;
+const noTerminal = canRun && succeeds("socat", "-V") ? "" : "needs socat";
+const compiled = canRun ? call(Deno.execPath(), "task", "compile") : undefined;
 const portTaken = whyNotListen();
 const cannotStart = portTaken || (isRoot ? "" : "needs root for /var/log");
 const cannotCompile = !canRun
@@ -40,19 +43,19 @@ const cannotCompile = !canRun
   : "";
 
 Deno.test({
-  ...unless(cannotStart, "main.ts serves by the documented command"),
+  ...ignoreIf(cannotStart, "main.ts serves by the documented command"),
   fn: () => serves("deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts".split(" ")),
 });
 
 for (const [source, command] of Object.entries(documentedStarts())) {
   Deno.test({
-    ...unless(
+    ...ignoreIf(
       cannotStart || noTerminal,
       `the start of ${source}, typed into a terminal, prompts for nothing, echoes and ends with status 0 on Ctrl-C`,
     ),
     async fn() {
       await using cleanup = new AsyncDisposableStack();
-      const log = `${ROOT.pathname}log`; // of deno task dev
+      const log = `${ROOT}log`; // of deno task dev
       if (sizeOf(log) === undefined) cleanup.defer(() => Deno.remove(log, { recursive: true }).catch(() => {}));
       cleanup.use(restoring(ACCESS_LOG));
       const typed = command.replace(/\bdeno /, `${Deno.execPath()} `);
@@ -68,7 +71,7 @@ for (const [source, command] of Object.entries(documentedStarts())) {
 }
 
 Deno.test({
-  ...unless(
+  ...ignoreIf(
     cannotStart || noTerminal,
     "deno task start drains on Ctrl-C, which the terminal and the task both pass on",
   ),
@@ -83,32 +86,30 @@ Deno.test({
       await conn.write(message.subarray(0, 5));
       await terminal.type("\x03");
       await terminal.shows(/stopping/);
-      const stopped = performance.now();
-      await until(() => performance.now() - stopped > 200); // the task has passed it on
+      await delay(200); // the task has passed it on
       await conn.write(message.subarray(5));
       await conn.closeWrite();
-      assertEquals(await readToEnd(conn), message);
+      assertEquals(await readToEof(conn), message);
       await terminal.shows(/exit status 0/);
     }
   },
 });
 
 Deno.test({
-  ...unless(portTaken, "deno task dev serves for an ordinary user, and starts anew when a file changes"),
+  ...ignoreIf(portTaken, "deno task dev serves for an ordinary user, and starts anew when a file changes"),
   async fn() {
     await using cleanup = new AsyncDisposableStack();
-    const folder = await Deno.makeTempDir({ prefix: "echo-clone-" });
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
-    const { npmCache } = JSON.parse(run(Deno.execPath(), "info", "--json").stdout);
-    assert(run("sh", "-ec", CLONE, "sh", ROOT.pathname, Deno.execPath(), npmCache, folder).success);
+    const { path: folder } = cleanup.use(new TemporaryFolder("echo-clone-"));
+    const { npmCache } = JSON.parse(call(Deno.execPath(), "info", "--json").stdout);
+    assert(call("sh", "-ec", CLONE, "sh", ROOT, Deno.execPath(), npmCache, folder).code === 0);
     const drop = ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--bounding-set=-all"];
     const env = { DENO_DIR: `${folder}/cache`, HOME: folder, NO_COLOR: "1" };
     const accessLog = `${folder}/clone/log/access.log`;
     const command = [...isRoot ? drop : [], `${folder}/deno`, "task", `--config=${folder}/clone/deno.json`, "dev"];
     const program = cleanup.use(await Program.start({ command, env, accessLog }));
     // "deno task" is killed without its own child.
-    const [child] = run("cat", `/proc/${program.pid}/task/${program.pid}/children`).stdout.split(" ");
-    cleanup.defer(() => void run("kill", "-KILL", child ?? ""));
+    const [child] = call("cat", `/proc/${program.pid}/task/${program.pid}/children`).stdout.split(" ");
+    cleanup.defer(() => void call("kill", "-KILL", child ?? ""));
 
     const address = { hostname: "127.0.0.1", port: 4000 };
     assertEquals(program.address, address);
@@ -126,33 +127,35 @@ Deno.test({
 });
 
 Deno.test({
-  ...unless(cannotCompile || cannotStart, `${ARTIFACT} serves with the permissions in it`),
+  ...ignoreIf(cannotCompile || cannotStart, `${ARTIFACT} serves with the permissions in it`),
   fn: () => serves([ARTIFACT]),
 });
 
 Deno.test({
-  ...unless(cannotCompile, `${ARTIFACT} may listen nowhere else, and write nowhere else`),
+  ...ignoreIf(cannotCompile, `${ARTIFACT} may listen nowhere else, and write nowhere else`),
   fn() {
-    assertStringIncludes(run(ARTIFACT, "--access-log=/tmp/access.log").stderr, "--allow-write=/tmp");
-    assertStringIncludes(run(ARTIFACT, "--port=4001").stderr, "--allow-net=0.0.0.0:4001");
+    assertStringIncludes(call(ARTIFACT, "--access-log=/tmp/access.log").stderr, "--allow-write=/tmp");
+    assertStringIncludes(call(ARTIFACT, "--port=4001").stderr, "--allow-net=0.0.0.0:4001");
   },
 });
 
 Deno.test({
-  ...unless(missing, `deno task compile makes ${ARTIFACT}, or says in one line what is missing`),
+  ...ignoreIf(missing, `deno task compile makes ${ARTIFACT}, or says in one line what is missing`),
   fn() {
-    if (compiled?.success) return assertStringIncludes(compiled.stdout, ARTIFACT);
+    if (compiled?.code === 0) return assertStringIncludes(compiled.stdout, ARTIFACT);
     assertMatch(compiled?.stderr ?? "", /^cannot compile: .*denort.*DENORT_BIN\n$/m);
   },
 });
 
 Deno.test({
-  ...unless(missing, "deno task compile writes the commit into what it compiles"),
+  ...ignoreIf(missing, "deno task compile writes the commit into what it compiles"),
   fn() {
-    const { stdout } = run(Deno.execPath(), "run", "--no-prompt", "dist/main.ts", "--version");
-    const commit = !hasTool("git", "--version")
+    // What is compiled stands in dist/ and imports what is above it, as stdin does in a folder of the repository.
+    const script = 'cd deploy; printf %s "$1" | "$0" run --no-prompt - --version';
+    const { stdout } = call("sh", "-c", script, Deno.execPath(), entry());
+    const commit = !succeeds("git", "--version")
       ? ""
-      : run("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").stdout.trim();
+      : call("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").stdout.trim();
     assertMatch(stdout, /^echo-server \d+\.\d+\.\d+ \(Deno \d+\.\d+\.\d+, commit \S+\)\n$/);
     assertStringIncludes(stdout, `commit ${commit || "unknown"})`);
   },
@@ -162,7 +165,7 @@ Deno.test({
 function documentedStarts(): Record<string, string> {
   if (!canRun) return {};
   const find = (file: string, pattern: RegExp) => {
-    const [, command] = pattern.exec(Deno.readTextFileSync(new URL(file, ROOT))) ?? [];
+    const [, command] = pattern.exec(Deno.readTextFileSync(ROOT + file)) ?? [];
     if (command === undefined) throw new Error(`${file} has no ${pattern}`);
     return command;
   };
@@ -209,11 +212,8 @@ function whyNotListen(): string {
   }
 }
 
-function run(command: string, ...args: string[]): { success: boolean; stdout: string; stderr: string } {
-  const env = { NO_COLOR: "1" };
-  const { success, stdout, stderr } = new Deno.Command(command, { args, cwd: ROOT, env }).outputSync();
-  const decoder = new TextDecoder();
-  return { success, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+function call(...command: string[]): CommandResult {
+  return runSync(command, { env: { NO_COLOR: "1" } });
 }
 
 function sizeOf(path: string): number | undefined {

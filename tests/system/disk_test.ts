@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { unless } from "../support/permissions.ts";
-import { canRun, parseLines, Program, type StartOptions, until } from "../support/program.ts";
+import { parseLines } from "../support/access_log_lines.ts";
+import { succeeds } from "../support/commands.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program, type StartOptions } from "../support/program.ts";
 import { pattern, roundTrip } from "../support/tcp_client.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
+import { delay, until } from "../support/wait.ts";
 
 /** A disk that can be full. */
 interface Disk extends Disposable {
@@ -31,8 +34,7 @@ function smallFile(): Disk {
     start: { launcher: ["sh", "-c", `trap "" XFSZ && ulimit -S -f 1 && exec "$@"`, "sh"] },
     fill() {},
     free({ pid }) {
-      const { success } = new Deno.Command("prlimit", { args: ["--pid", `${pid}`, "--fsize=unlimited:"] }).outputSync();
-      assert(success);
+      assert(succeeds("prlimit", "--pid", `${pid}`, "--fsize=unlimited:"));
     },
     [Symbol.dispose]() {},
   };
@@ -73,7 +75,7 @@ function assertComplete(text: string, count: number): void {
 
 for (const { make, name, missing } of disks) {
   Deno.test(
-    unless(missing, `main.ts serves on over ${name}, and every line is there when there is space`),
+    ignoreIf(missing, `main.ts serves on over ${name}, and every line is there when there is space`),
     async () => {
       using disk = make();
       await using program = await Program.start(disk.start);
@@ -104,7 +106,7 @@ for (const { make, name, missing } of disks) {
     },
   );
 
-  Deno.test(unless(missing, `main.ts keeps the lines in order over ${name}`), async () => {
+  Deno.test(ignoreIf(missing, `main.ts keeps the lines in order over ${name}`), async () => {
     using disk = make();
     await using program = await Program.start(disk.start);
     disk.fill();
@@ -115,7 +117,7 @@ for (const { make, name, missing } of disks) {
   });
 
   Deno.test(
-    unless(missing, `main.ts reports the lines that ${name} does not take in JSON with --log-format=json`),
+    ignoreIf(missing, `main.ts reports the lines that ${name} does not take in JSON with --log-format=json`),
     async () => {
       using disk = make();
       await using program = await Program.start({ ...disk.start, flags: ["--log-format=json"] });
@@ -133,7 +135,7 @@ for (const { make, name, missing } of disks) {
   for (const signals of [1, 2]) {
     const how = signals === 1 ? "SIGTERM" : "the second SIGTERM";
     Deno.test(
-      unless(missing, `main.ts prints the lines that ${name} does not take on ${how}, with status 1`),
+      ignoreIf(missing, `main.ts prints the lines that ${name} does not take on ${how}, with status 1`),
       async () => {
         using disk = make();
         await using program = await Program.start({ ...disk.start, flags: ["--drain-timeout=1000"] });
@@ -144,8 +146,7 @@ for (const { make, name, missing } of disks) {
         program.kill("SIGTERM");
         await program.line(/stopping/);
         if (signals === 2) {
-          const stopped = performance.now();
-          await until(() => performance.now() - stopped > 1200); // sooner, it would be taken for the first
+          await delay(1200); // sooner, it would be taken for the first
           program.kill("SIGTERM");
         }
         assertEquals(await program.exit(), 1);
@@ -164,7 +165,7 @@ for (const { make, name, missing } of disks) {
   }
 
   Deno.test(
-    unless(missing, `main.ts leaves no part of a line over ${name}, also when it is killed or the file emptied`),
+    ignoreIf(missing, `main.ts leaves no part of a line over ${name}, also when it is killed or the file emptied`),
     async () => {
       using disk = make();
       await using program = await Program.start(disk.start);
@@ -189,7 +190,7 @@ for (const { make, name, missing } of disks) {
     },
   );
 
-  Deno.test(unless(missing, `main.ts goes on in a new log on SIGHUP while ${name} takes nothing`), async () => {
+  Deno.test(ignoreIf(missing, `main.ts goes on in a new log on SIGHUP while ${name} takes nothing`), async () => {
     using disk = make();
     await using program = await Program.start(disk.start);
     disk.fill();

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertLessOrEqual } from "@std/assert";
 import { BACKLOG } from "../../lib/listen.ts";
-import { canRun, Program, until } from "../support/program.ts";
-import { ending, equal, pattern, readToEnd, roundTrip, writeAll } from "../support/tcp_client.ts";
-import { unless } from "../support/permissions.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { equal, pattern, readToEof, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { until } from "../support/wait.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
@@ -17,13 +19,13 @@ async function connectAll(program: Program, count: number): Promise<Deno.TcpConn
 async function finish(conn: Deno.TcpConn): Promise<Uint8Array> {
   using _ = conn;
   await conn.closeWrite();
-  return await readToEnd(conn);
+  return await readToEof(conn);
 }
 
 const seconds = (since: number) => (performance.now() - since) / 1000;
 
 Deno.test(
-  unless(missing, "main.ts waits for descriptors without work, reports it once, and serves when they come free"),
+  ignoreIf(missing, "main.ts waits for descriptors without work, reports it once, and serves when they come free"),
   async () => {
     const message = pattern(100);
     await using program = await Program.start({ launcher: ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"] });
@@ -33,9 +35,9 @@ Deno.test(
     const { active } = await program.statusWhen(({ buffered }) => buffered > 0);
     assert(active > 20 && active < 64, `${active} clients in flight with 64 descriptors`);
 
-    const [start, before] = [performance.now(), await program.figures()];
+    const [start, before] = [performance.now(), await program.statistics()];
     await until(() => seconds(start) > 1.5);
-    const after = await program.figures();
+    const after = await program.statistics();
     assertLess((after.cpu - before.cpu) / seconds(start), 0.05);
 
     // As many as are in flight finish, and so the first that waits is accepted, and its reply is quick.
@@ -51,7 +53,7 @@ Deno.test(
   },
 );
 
-Deno.test(unless(missing, "main.ts --max-clients lets more wait, and serves them when one ends"), async () => {
+Deno.test(ignoreIf(missing, "main.ts --max-clients lets more wait, and serves them when one ends"), async () => {
   await using program = await Program.start({ flags: ["--max-clients=3"] });
   const [first, ...others] = [await Deno.connect(program.address), ...await connectAll(program, 2)];
   await program.statusWhen(({ active }) => active === 3);
@@ -69,7 +71,7 @@ Deno.test(unless(missing, "main.ts --max-clients lets more wait, and serves them
   assertEquals(program.lines().slice(0, 2), [{ client: 1, bytes: 1 }, { client: 4, bytes: 4 }]);
 });
 
-Deno.test(unless(missing, "main.ts --max-message lets exactly so many bytes pass and no more"), async () => {
+Deno.test(ignoreIf(missing, "main.ts --max-message lets exactly so many bytes pass and no more"), async () => {
   await using program = await Program.start({ flags: ["--max-message=1M"] });
   const message = pattern(1_048_577);
   assert(equal(await roundTrip(program.address, message.subarray(1)), message.subarray(1)));
@@ -77,12 +79,12 @@ Deno.test(unless(missing, "main.ts --max-message lets exactly so many bytes pass
   using conn = await Deno.connect(program.address);
   await writeAll(conn, message).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
   await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) dropped after 1048577 bytes: message: .*1048576/);
-  assertEquals((await readToEnd(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
+  assertEquals((await readToEof(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
   assertEquals((await program.statusWhen(({ active }) => active === 0)).buffered, 0);
   assertEquals(program.log(), "[client 1]: received 1048576 bytes\n");
 });
 
-Deno.test(unless(missing, "main.ts --max-buffered bounds the memory of all clients together"), async () => {
+Deno.test(ignoreIf(missing, "main.ts --max-buffered bounds the memory of all clients together"), async () => {
   await using program = await Program.start({ flags: ["--max-buffered=8M"] });
   const message = pattern(1_000_000);
   const conns = await connectAll(program, 40);
@@ -107,11 +109,11 @@ Deno.test(unless(missing, "main.ts --max-buffered bounds the memory of all clien
   assertGreaterOrEqual(status.buffers, buffers);
   assertEquals(program.matches(/dropped after \d+ bytes: buffers: /).length, status.buffers);
   assertEquals(program.lines().length, served.length + 1);
-  assertLess((await program.figures()).residentPeak, 200 * 1024 ** 2);
+  assertLess((await program.statistics()).residentPeak, 200 * 1024 ** 2);
 });
 
 Deno.test(
-  unless(missing, "main.ts --idle-timeout drops who is silent or never reads, and serves who drips"),
+  ignoreIf(missing, "main.ts --idle-timeout drops who is silent or never reads, and serves who drips"),
   async () => {
     await using program = await Program.start({ flags: ["--idle-timeout=1"] });
     const dropped = async (client: number, since: number) => {
@@ -124,7 +126,7 @@ Deno.test(
     await writeAll(deaf, pattern(12 * 1024 ** 2));
     await deaf.closeWrite();
     const deafSince = performance.now();
-    const ends = Promise.all([dropped(1, silentSince), dropped(2, deafSince), ending(silent)]);
+    const ends = Promise.all([dropped(1, silentSince), dropped(2, deafSince), waitForClose(silent)]);
 
     using dripping = await Deno.connect(program.address);
     const message = pattern(6);
@@ -145,7 +147,7 @@ Deno.test(
 
 const faketime = findFaketime();
 Deno.test(
-  unless(
+  ignoreIf(
     faketime === undefined ? "needs Debian's libfaketime" : "",
     "main.ts keeps its timeouts when the wall clock jumps",
   ),
@@ -174,7 +176,7 @@ Deno.test(
       // What is reported next shows that it jumped. A year that has just begun may look like the end of the one before.
       await program.line(new RegExp(`^(${year}|${year - 1})-.* client ${client} .* idle: `));
       assert(seconds(since) >= 0.49 && seconds(since) <= 2, `dropped after ${seconds(since)} s`);
-      await ending(conn);
+      await waitForClose(conn);
     }
 
     using stuck = await Deno.connect(program.address);
@@ -185,7 +187,7 @@ Deno.test(
     jumpTo(2040);
     await program.exit(); // with any status: libfaketime crashes Deno at the end now and then
     assert(seconds(since) >= 0.45 && seconds(since) <= 2, `drained after ${seconds(since)} s`);
-    await ending(stuck);
+    await waitForClose(stuck);
   },
 );
 
@@ -205,13 +207,13 @@ function findFaketime(): string | undefined {
 }
 
 Deno.test(
-  unless(
+  ignoreIf(
     missing || (Deno.build.os === "linux" ? "" : "changes its memory through /proc"),
     "main.ts would panic when Deno's numbers have gone round, and drains before that",
   ),
   async (t) => {
-    const folder = Deno.makeTempDirSync();
-    using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+    using temporary = new TemporaryFolder();
+    const folder = temporary.path;
     const start = (maxAccepts: number) => {
       const accessLog = `${folder}/${maxAccepts}.log`;
       const command = [Deno.execPath(), "run", "--allow-all", "tests/system/worn_out.ts", `${maxAccepts}`, accessLog];

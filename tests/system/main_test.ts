@@ -1,29 +1,33 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { canRun, type Ended, parseLines, Program, runToEnd } from "../support/program.ts";
+import { parseLines } from "../support/access_log_lines.ts";
+import type { CommandResult } from "../support/commands.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { unprivileged } from "../support/privileges.ts";
+import { Program } from "../support/program.ts";
+import { runProgram } from "../support/run_program.ts";
+import { equal, pattern, readToEof, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
-import { equal, pattern, readToEnd, roundTrip, writeAll } from "../support/tcp_client.ts";
-import { ordinary } from "../support/privileges.ts";
-import { unless } from "../support/permissions.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 const encode = (text: string) => new TextEncoder().encode(text);
 
 /** The program could not start: one line on stderr, nothing else. Returns the line. */
-function theOneLine({ code, stdout, stderr }: Ended, status: number): string {
+function theOneLine({ code, stdout, stderr }: CommandResult, status: number): string {
   assertEquals(code, status, stderr);
   assertEquals(stdout, "");
   assertMatch(stderr, /^echo-server: [^\n]+\n$/);
   return stderr.trimEnd();
 }
 
-Deno.test(unless(missing, "main.ts echoes 5 bytes and 7 bytes and logs the two lines"), async () => {
+Deno.test(ignoreIf(missing, "main.ts echoes 5 bytes and 7 bytes and logs the two lines"), async () => {
   await using program = await Program.start();
   assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
   assertEquals(await roundTrip(program.address, encode("goodbye")), encode("goodbye"));
   assertEquals(program.log(), "[client 1]: received 5 bytes\n[client 2]: received 7 bytes\n");
 });
 
-Deno.test(unless(missing, "main.ts echoes messages of any bytes and any size"), async (t) => {
+Deno.test(ignoreIf(missing, "main.ts echoes messages of any bytes and any size"), async (t) => {
   await using program = await Program.start();
   const messages = {
     "no byte": new Uint8Array(),
@@ -43,7 +47,7 @@ Deno.test(unless(missing, "main.ts echoes messages of any bytes and any size"), 
   }
 });
 
-Deno.test(unless(missing, "main.ts serves 200 overlapping clients of different sizes"), async () => {
+Deno.test(ignoreIf(missing, "main.ts serves 200 overlapping clients of different sizes"), async () => {
   await using program = await Program.start();
   const messages = Array.from({ length: 200 }, (_, i) => pattern(i * i * 7, i));
   const conns: Deno.TcpConn[] = [];
@@ -56,7 +60,7 @@ Deno.test(unless(missing, "main.ts serves 200 overlapping clients of different s
       using _ = conn;
       await writeAll(conn, message.subarray(message.length / 2));
       await conn.closeWrite();
-      assert(equal(await readToEnd(conn), message), "other bytes came back");
+      assert(equal(await readToEof(conn), message), "other bytes came back");
     }),
   );
   assertEquals(
@@ -65,29 +69,29 @@ Deno.test(unless(missing, "main.ts serves 200 overlapping clients of different s
   );
 });
 
-Deno.test(unless(missing, "main.ts serves a client that sends one byte at a time"), async () => {
+Deno.test(ignoreIf(missing, "main.ts serves a client that sends one byte at a time"), async () => {
   await using program = await Program.start();
   const message = pattern(3000);
   using conn = await Deno.connect(program.address);
   conn.setNoDelay();
   for (const byte of message) await writeAll(conn, Uint8Array.of(byte));
   await conn.closeWrite();
-  assertEquals(await readToEnd(conn), message);
+  assertEquals(await readToEof(conn), message);
   assertEquals(program.log(), "[client 1]: received 3000 bytes\n");
 });
 
-Deno.test(unless(missing, "main.ts lets a slow client hold up nobody, and logs in the order of ending"), async () => {
+Deno.test(ignoreIf(missing, "main.ts lets a slow client hold up nobody, and logs in the order of ending"), async () => {
   await using program = await Program.start();
   using slow = await Deno.connect(program.address);
   await writeAll(slow, encode("s"));
   for (let i = 0; i < 20; i++) assertEquals(await roundTrip(program.address, encode("quick")), encode("quick"));
   await writeAll(slow, encode("low"));
   await slow.closeWrite();
-  assertEquals(await readToEnd(slow), encode("slow"));
+  assertEquals(await readToEof(slow), encode("slow"));
   assertEquals(program.lines().map(({ client }) => client), [...Array.from({ length: 20 }, (_, i) => i + 2), 1]);
 });
 
-Deno.test(unless(missing, "main.ts has written a client's line when the client sees the end"), async () => {
+Deno.test(ignoreIf(missing, "main.ts has written a client's line when the client sees the end"), async () => {
   await using program = await Program.start();
   using log = await Deno.open(program.accessLog);
   const buffer = new Uint8Array(100);
@@ -99,7 +103,7 @@ Deno.test(unless(missing, "main.ts has written a client's line when the client s
 });
 
 Deno.test(
-  unless(missing, "main.ts has written a client's line when the client sees the end, however many end at once"),
+  ignoreIf(missing, "main.ts has written a client's line when the client sees the end, however many end at once"),
   async () => {
     await using program = await Program.start();
     await Promise.all(Array.from({ length: 200 }, async (_, i) => {
@@ -111,7 +115,7 @@ Deno.test(
 );
 
 Deno.test(
-  unless(missing, "main.ts creates the log's folder, appends to what is there, and opens the file once"),
+  ignoreIf(missing, "main.ts creates the log's folder, appends to what is there, and opens the file once"),
   async () => {
     await using program = await Program.start(); // its folder is missing
     await roundTrip(program.address, encode("one"));
@@ -126,7 +130,7 @@ Deno.test(
 );
 
 Deno.test({
-  ...unless(
+  ...ignoreIf(
     missing || (Deno.build.os === "linux" ? "" : "needs Linux"),
     "main.ts shares its port with --reuse-port, with the same two permissions",
   ),
@@ -152,7 +156,7 @@ Deno.test({
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   Deno.test(
-    unless(missing, `main.ts ends on ${signal} with status 0 once the client in flight is served`),
+    ignoreIf(missing, `main.ts ends on ${signal} with status 0 once the client in flight is served`),
     async () => {
       await using program = await Program.start();
       using conn = await Deno.connect(program.address);
@@ -161,7 +165,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       await program.line(/stopping/);
       await writeAll(conn, encode("still here"));
       await conn.closeWrite();
-      assertEquals(await readToEnd(conn), encode("still here"));
+      assertEquals(await readToEof(conn), encode("still here"));
       assertEquals(await program.exit(), 0);
       assertEquals(program.log(), "[client 1]: received 10 bytes\n");
       assertEquals(program.stdout, "");
@@ -170,7 +174,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   );
 }
 
-Deno.test(unless(missing, "main.ts reports in JSON with --log-format=json"), async () => {
+Deno.test(ignoreIf(missing, "main.ts reports in JSON with --log-format=json"), async () => {
   await using program = await Program.start({ flags: ["--log-format=json", "--max-message=1K"] });
   await roundTrip(program.address, pattern(1025)).catch((error) =>
     assert(error instanceof Deno.errors.ConnectionReset)
@@ -190,33 +194,33 @@ Deno.test(unless(missing, "main.ts reports in JSON with --log-format=json"), asy
 });
 
 Deno.test(
-  unless(missing, "main.ts --help prints the help, --version the version, without any permission"),
+  ignoreIf(missing, "main.ts --help prints the help, --version the version, without any permission"),
   async () => {
-    const help = await runToEnd([], ["--help"]);
+    const help = await runProgram([], ["--help"]);
     assertEquals([help.code, help.stderr], [0, ""]);
     for (const flag of ["--hostname", "--port", "--access-log", "--max-clients", "--idle-timeout", "--log-format"]) {
       assertStringIncludes(help.stdout, flag);
     }
-    const version = await runToEnd([], ["--version"]);
+    const version = await runProgram([], ["--version"]);
     assertEquals([version.code, version.stderr], [0, ""]);
     assertMatch(version.stdout, /^echo-server \d+\.\d+\.\d+ .*\n$/);
   },
 );
 
-Deno.test(unless(missing, "main.ts --help says in one line with status 1 that nobody takes the help"), async () => {
+Deno.test(ignoreIf(missing, "main.ts --help says in one line with status 1 that nobody takes the help"), async () => {
   for (const [redirect, why] of [[">/dev/full", "No space left"], ["| true", "Broken pipe"]]) {
     // The reader of a pipe has gone before anything is written: sh waits for it.
     const script = `{ sleep 0.2; "$0" "$@"; echo "status $?" >&2; } ${redirect}`;
-    const { stderr } = await runToEnd([], ["--help"], ["sh", "-c", script]);
+    const { stderr } = await runProgram([], ["--help"], ["sh", "-c", script]);
     assertMatch(stderr, new RegExp(`^echo-server: cannot print to stdout: ${why}[^\\n]*\\nstatus 1\\n$`));
   }
 });
 
 Deno.test(
-  unless(missing, "main.ts says in JSON why it does not start, once it has read --log-format=json"),
+  ignoreIf(missing, "main.ts says in JSON why it does not start, once it has read --log-format=json"),
   async () => {
     const message = async (flags: string[], status: number, permissions: string[] = []) => {
-      const { code, stderr, stdout } = await runToEnd(permissions, flags);
+      const { code, stderr, stdout } = await runProgram(permissions, flags);
       assertEquals([code, stdout, stderr.indexOf("\n")], [status, "", stderr.length - 1]);
       return stderr.startsWith("{") ? JSON.parse(stderr).message : stderr;
     };
@@ -236,7 +240,7 @@ Deno.test(
   },
 );
 
-Deno.test(unless(missing, "main.ts warns of a --max-message that --max-buffered does not let in"), async () => {
+Deno.test(ignoreIf(missing, "main.ts warns of a --max-message that --max-buffered does not let in"), async () => {
   await using program = await Program.start({ flags: ["--max-message=2M", "--max-buffered=1M"] });
   await program.line(/ warning: no message can be as large as --max-message, since --max-buffered is less$/);
   await using fine = await Program.start({ flags: ["--max-message=1M", "--max-buffered=1M"] });
@@ -244,7 +248,7 @@ Deno.test(unless(missing, "main.ts warns of a --max-message that --max-buffered 
   assertEquals(fine.matches(/ warning: /), []);
 });
 
-Deno.test(unless(missing, "main.ts refuses a wrong command line in one line with status 2"), async (t) => {
+Deno.test(ignoreIf(missing, "main.ts refuses a wrong command line in one line with status 2"), async (t) => {
   const wrong: [flags: string[], named: string][] = [
     [["--prot=4000"], "--prot"],
     [["-p"], "-p"],
@@ -280,38 +284,38 @@ Deno.test(unless(missing, "main.ts refuses a wrong command line in one line with
   ];
   for (const [flags, named] of wrong) {
     await t.step(flags.join(" "), async () => {
-      const line = theOneLine(await runToEnd([], flags), 2);
+      const line = theOneLine(await runProgram([], flags), 2);
       assertStringIncludes(line, named);
       assertMatch(line, /see --help$/);
     });
   }
 });
 
-Deno.test(unless(missing, "main.ts names the flag of a permission that is missing"), async (t) => {
-  const folder = Deno.makeTempDirSync();
-  using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+Deno.test(ignoreIf(missing, "main.ts names the flag of a permission that is missing"), async (t) => {
+  using temporary = new TemporaryFolder();
+  const folder = temporary.path;
   const flags = ["--hostname=127.0.0.1", "--port=4007", `--access-log=${folder}/log/access.log`];
   await t.step("net", async () => {
-    const line = theOneLine(await runToEnd([`--allow-write=${folder}/log`], flags), 1);
+    const line = theOneLine(await runProgram([`--allow-write=${folder}/log`], flags), 1);
     assertMatch(line, / --allow-net=127\.0\.0\.1:4007 before main\.ts/);
   });
   await t.step("write", async () => {
-    const line = theOneLine(await runToEnd(["--allow-net=127.0.0.1:4007"], flags), 1);
+    const line = theOneLine(await runProgram(["--allow-net=127.0.0.1:4007"], flags), 1);
     assertStringIncludes(line, ` --allow-write=${folder}/log before main.ts`);
   });
   await t.step("both, with no flag at all", async () => {
     assertMatch(
-      theOneLine(await runToEnd([], []), 1),
+      theOneLine(await runProgram([], []), 1),
       / --allow-(net=0\.0\.0\.0:4000|write=\/var\/log\/echo-server) before main\.ts/,
     );
   });
 });
 
-Deno.test(unless(missing, "main.ts says that the port is taken, and the first server goes on"), async () => {
+Deno.test(ignoreIf(missing, "main.ts says that the port is taken, and the first server goes on"), async () => {
   await using first = await Program.start();
   const { port } = first.address;
   const line = theOneLine(
-    await runToEnd([`--allow-net=127.0.0.1:${port}`, `--allow-write=${first.accessLog}`], [
+    await runProgram([`--allow-net=127.0.0.1:${port}`, `--allow-write=${first.accessLog}`], [
       "--hostname=127.0.0.1",
       `--port=${port}`,
       `--access-log=${first.accessLog}`,
@@ -324,12 +328,12 @@ Deno.test(unless(missing, "main.ts says that the port is taken, and the first se
   assertEquals(first.log(), "[client 1]: received 5 bytes\n");
 });
 
-Deno.test(unless(missing, "main.ts says why it cannot listen on an address that no interface has"), async () => {
-  const folder = Deno.makeTempDirSync();
-  using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+Deno.test(ignoreIf(missing, "main.ts says why it cannot listen on an address that no interface has"), async () => {
+  using temporary = new TemporaryFolder();
+  const folder = temporary.path;
   const permissions = ["--allow-net=192.0.2.1:4007", `--allow-write=${folder}`];
   const flags = ["--hostname=192.0.2.1", "--port=4007", `--access-log=${folder}/access.log`];
-  assertMatch(theOneLine(await runToEnd(permissions, flags), 1), /192\.0\.2\.1:4007.*--hostname/);
+  assertMatch(theOneLine(await runProgram(permissions, flags), 1), /192\.0\.2\.1:4007.*--hostname/);
 });
 
 /** An access log that cannot be opened. */
@@ -384,22 +388,22 @@ const unusable: Record<string, Unusable> = {
 };
 
 for (const [what, { make, says, byMode }] of Object.entries(unusable)) {
-  const cannot = missing || (byMode === true && ordinary === undefined ? "needs setpriv" : "");
-  Deno.test(unless(cannot, `main.ts says why it cannot open an access log that is ${what}`), async () => {
-    const folder = Deno.makeTempDirSync();
-    using _ = { [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }) };
+  const cannot = missing || (byMode === true && unprivileged === undefined ? "needs setpriv" : "");
+  Deno.test(ignoreIf(cannot, `main.ts says why it cannot open an access log that is ${what}`), async () => {
+    using temporary = new TemporaryFolder();
+    const folder = temporary.path;
     const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${folder}`];
     const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${make(folder)}`];
-    assertMatch(theOneLine(await runToEnd(permissions, flags, byMode ? ordinary : []), 1), says);
+    assertMatch(theOneLine(await runProgram(permissions, flags, byMode ? unprivileged : []), 1), says);
   });
 }
 
 const noMount = missing || (canMount ? "" : "needs root");
-Deno.test(unless(noMount, "main.ts says that the access log's file system is read-only"), async () => {
+Deno.test(ignoreIf(noMount, "main.ts says that the access log's file system is read-only"), async () => {
   using tmpfs = new Tmpfs("ro");
   for (const path of ["access.log", "log/access.log"]) {
     const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${tmpfs.folder}`];
     const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${tmpfs.folder}/${path}`];
-    assertMatch(theOneLine(await runToEnd(permissions, flags), 1), /read-only/i);
+    assertMatch(theOneLine(await runProgram(permissions, flags), 1), /read-only/i);
   }
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { canRun, Program } from "../support/program.ts";
-import { ending, equal, pattern, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
-import { unless } from "../support/permissions.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { equal, pattern, ResettingClient, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
@@ -38,7 +38,7 @@ async function served(program: Program, size: number): Promise<void> {
 async function stuck(program: Program, bytes: Uint8Array): Promise<void> {
   using conn = await Deno.connect(program.address);
   await writeAll(conn, bytes).catch(() => {}); // the server may drop it before all is sent
-  await ending(conn);
+  await waitForClose(conn);
 }
 
 /** All ways out but the drain. */
@@ -48,7 +48,7 @@ async function round(program: Program): Promise<void> {
   await times(COUNT, () => served(program, HELD));
   await times(COUNT, () => stuck(program, pattern(HELD + 1)));
   await times(COUNT, async () => {
-    const client = await RudeClient.connect(program.address);
+    const client = await ResettingClient.connect(program.address);
     await client.write(message);
     await client.reset();
   });
@@ -59,13 +59,13 @@ async function round(program: Program): Promise<void> {
   });
   await idle;
   const { buffers: before } = await program.status();
-  const tooMany = await times(3 * COUNT, () => RudeClient.connect(program.address));
+  const tooMany = await times(3 * COUNT, () => ResettingClient.connect(program.address));
   await Promise.all(tooMany.map((client) => client.write(message))); // more than --max-buffered lets them hold
   await program.statusWhen(({ buffers }) => buffers > before);
   await Promise.all(tooMany.map((client) => client.reset()));
 }
 
-Deno.test(unless(missing, "main.ts gives back all memory, whichever way its clients go"), async () => {
+Deno.test(ignoreIf(missing, "main.ts gives back all memory, whichever way its clients go"), async () => {
   await using program = await Program.start({ flags: FLAGS, env: SMALL_HEAP });
   const resident: number[] = [];
   const descriptors: number[] = [];
@@ -73,7 +73,7 @@ Deno.test(unless(missing, "main.ts gives back all memory, whichever way its clie
     await round(program);
     const { active, buffered } = await program.statusWhen(({ active }) => active === 0);
     assertEquals({ active, buffered }, { active: 0, buffered: 0 });
-    const figures = await program.figures();
+    const figures = await program.statistics();
     resident.push(figures.resident);
     descriptors.push(figures.descriptors);
   }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { canRun, Program } from "../support/program.ts";
-import { pattern, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
-import { unless } from "../support/permissions.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { pattern, ResettingClient, roundTrip, writeAll } from "../support/tcp_client.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
@@ -19,8 +19,8 @@ async function whileStopped(program: Program, callback: () => Promise<unknown>):
 }
 
 /** Connects so many clients and waits until the program has them all in flight. */
-async function inHand(program: Program, count: number, first: Uint8Array): Promise<RudeClient[]> {
-  const clients = await Promise.all(Array.from({ length: count }, () => RudeClient.connect(program.address)));
+async function inHand(program: Program, count: number, first: Uint8Array): Promise<ResettingClient[]> {
+  const clients = await Promise.all(Array.from({ length: count }, () => ResettingClient.connect(program.address)));
   await Promise.all(clients.map((client) => client.write(first)));
   await program.statusWhen(({ active }) => active === count);
   return clients;
@@ -35,7 +35,9 @@ const phases: Record<
     reported: false,
     run: (program, count) =>
       whileStopped(program, async () => {
-        const clients = await Promise.all(Array.from({ length: count }, () => RudeClient.connect(program.address)));
+        const clients = await Promise.all(
+          Array.from({ length: count }, () => ResettingClient.connect(program.address)),
+        );
         await Promise.all(clients.map((client) => client.reset()));
       }),
   },
@@ -85,7 +87,7 @@ const phases: Record<
 };
 
 for (const [phase, { count, reported, run }] of Object.entries(phases)) {
-  Deno.test(unless(missing, `main.ts serves on after ${count} clients reset ${phase}`), async () => {
+  Deno.test(ignoreIf(missing, `main.ts serves on after ${count} clients reset ${phase}`), async () => {
     await using program = await Program.start();
     await run(program, count);
     const { active, reset, goneBeforeAccept, served, buffered } = await program.statusWhen((status) =>

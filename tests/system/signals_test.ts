@@ -1,37 +1,53 @@
 import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
-import { canRun, parseLines, Program, STATUS_LINE, until } from "../support/program.ts";
 import { isGone } from "../../lib/gone.ts";
-import { ending, equal, pattern, readToEnd, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
-import { hasTool, Terminal } from "../support/terminal.ts";
-import { unless } from "../support/permissions.ts";
+import { parseLines } from "../support/access_log_lines.ts";
+import { succeeds } from "../support/commands.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { STATUS_LINE } from "../support/status_line.ts";
+import {
+  equal,
+  pattern,
+  readToEof,
+  ResettingClient,
+  roundTrip,
+  waitForClose,
+  writeAll,
+} from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { Terminal } from "../support/terminal.ts";
+import { until } from "../support/wait.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 const encode = (text: string) => new TextEncoder().encode(text);
 
-Deno.test(unless(missing, "main.ts takes no new client after SIGTERM and serves the 20 that are halfway"), async () => {
-  await using program = await Program.start();
-  const messages = Array.from({ length: 20 }, (_, i) => pattern(100_000 + i, i));
-  const clients = await Promise.all(messages.map(async (message) => {
-    const conn = await Deno.connect(program.address);
-    await writeAll(conn, message.subarray(0, 50_000));
-    return { conn, message };
-  }));
-  await program.statusWhen(({ active }) => active === 20);
-  program.kill("SIGTERM");
-  await until(async () => (await program.listeningPorts()).length === 0);
-  await assertRejects(() => Deno.connect(program.address), Deno.errors.ConnectionRefused);
-  await Promise.all(clients.map(async ({ conn, message }) => {
-    using _ = conn;
-    await writeAll(conn, message.subarray(50_000));
-    await conn.closeWrite();
-    assert(equal(await readToEnd(conn), message), "other bytes came back");
-  }));
-  assertEquals(await program.exit(), 0);
-  const sizes = program.lines().map(({ bytes }) => bytes).toSorted((a, b) => a - b);
-  assertEquals(sizes, messages.map(({ length }) => length));
-});
+Deno.test(
+  ignoreIf(missing, "main.ts takes no new client after SIGTERM and serves the 20 that are halfway"),
+  async () => {
+    await using program = await Program.start();
+    const messages = Array.from({ length: 20 }, (_, i) => pattern(100_000 + i, i));
+    const clients = await Promise.all(messages.map(async (message) => {
+      const conn = await Deno.connect(program.address);
+      await writeAll(conn, message.subarray(0, 50_000));
+      return { conn, message };
+    }));
+    await program.statusWhen(({ active }) => active === 20);
+    program.kill("SIGTERM");
+    await until(async () => (await program.listeningPorts()).length === 0);
+    await assertRejects(() => Deno.connect(program.address), Deno.errors.ConnectionRefused);
+    await Promise.all(clients.map(async ({ conn, message }) => {
+      using _ = conn;
+      await writeAll(conn, message.subarray(50_000));
+      await conn.closeWrite();
+      assert(equal(await readToEof(conn), message), "other bytes came back");
+    }));
+    assertEquals(await program.exit(), 0);
+    const sizes = program.lines().map(({ bytes }) => bytes).toSorted((a, b) => a - b);
+    assertEquals(sizes, messages.map(({ length }) => length));
+  },
+);
 
-Deno.test(unless(missing, "main.ts drops a stuck client at --drain-timeout and ends"), async () => {
+Deno.test(ignoreIf(missing, "main.ts drops a stuck client at --drain-timeout and ends"), async () => {
   await using program = await Program.start({ flags: ["--drain-timeout=0.5"] });
   using stuck = await Deno.connect(program.address);
   await writeAll(stuck, pattern(100));
@@ -42,12 +58,12 @@ Deno.test(unless(missing, "main.ts drops a stuck client at --drain-timeout and e
   const took = (performance.now() - start) / 1000;
   assert(took >= 0.49 && took <= 2, `ended after ${took} s`);
   assertEquals(program.matches(/warning: client 1 \(\S+\) dropped after 100 bytes: drain: /).length, 1);
-  await ending(stuck);
+  await waitForClose(stuck);
   assertEquals(program.log(), "");
 });
 
 Deno.test(
-  unless(
+  ignoreIf(
     missing,
     "main.ts takes a signal within a second of the first for the first, and drops everybody on a later one",
   ),
@@ -64,14 +80,14 @@ Deno.test(
     await program.statusWhen(({ active }) => active === 1);
     program.kill("SIGINT");
     assertEquals(await program.exit(), 0); // fails long before the drain timeout
-    await ending(stuck);
+    await waitForClose(stuck);
     assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain: .*told to stop a second time/).length, 1);
     assertEquals(program.log(), "[client 1]: received 5 bytes\n");
   },
 );
 
 Deno.test(
-  unless(missing, "main.ts ends on SIGTERM in the middle of a burst, however short its drain timeout is"),
+  ignoreIf(missing, "main.ts ends on SIGTERM in the middle of a burst, however short its drain timeout is"),
   async () => {
     for (const timeout of [0, 0, 0.01, 0.03]) {
       await using program = await Program.start({ flags: [`--drain-timeout=${timeout}`] });
@@ -90,12 +106,12 @@ Deno.test(
 );
 
 Deno.test(
-  unless(missing, "main.ts serves who waits in the queue behind clients that are gone when SIGTERM comes"),
+  ignoreIf(missing, "main.ts serves who waits in the queue behind clients that are gone when SIGTERM comes"),
   async () => {
     await using program = await Program.start({ flags: ["--max-clients=1"] });
     using first = await Deno.connect(program.address);
     await program.statusWhen(({ active }) => active === 1);
-    for (let i = 0; i < 400; i++) await (await RudeClient.connect(program.address)).reset();
+    for (let i = 0; i < 400; i++) await (await ResettingClient.connect(program.address)).reset();
     const waiting = Array.from({ length: 20 }, (_, i) => roundTrip(program.address, pattern(100, i)));
     // All are in the queue when the last of them has been answered by the kernel: one more connects after them.
     using last = await Deno.connect(program.address);
@@ -110,7 +126,7 @@ Deno.test(
 );
 
 Deno.test(
-  unless(missing, "main.ts closes its listener within 0.2 s of SIGTERM while 300 clients come each second"),
+  ignoreIf(missing, "main.ts closes its listener within 0.2 s of SIGTERM while 300 clients come each second"),
   async () => {
     const took: number[] = [];
     for (let run = 0; run < 3; run++) {
@@ -136,7 +152,7 @@ Deno.test(
 );
 
 for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
-  Deno.test(unless(missing, `main.ts is whole or gone after ${signal} in any moment of its start`), async () => {
+  Deno.test(ignoreIf(missing, `main.ts is whole or gone after ${signal} in any moment of its start`), async () => {
     let whole = 0;
     for (let ms = 0; whole < 4; ms += 7) {
       let sent = false;
@@ -162,7 +178,7 @@ for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
   });
 }
 
-Deno.test(unless(missing, "main.ts serves 400 clients that wait to be accepted when SIGTERM comes"), async () => {
+Deno.test(ignoreIf(missing, "main.ts serves 400 clients that wait to be accepted when SIGTERM comes"), async () => {
   await using program = await Program.start();
   program.kill("SIGSTOP");
   const clients = await Promise.all(Array.from({ length: 400 }, async (_, i) => {
@@ -175,14 +191,14 @@ Deno.test(unless(missing, "main.ts serves 400 clients that wait to be accepted w
   program.kill("SIGCONT");
   await Promise.all(clients.map(async (conn, i) => {
     using _ = conn;
-    assertEquals(await readToEnd(conn), pattern(1000, i));
+    assertEquals(await readToEof(conn), pattern(1000, i));
   }));
   assertEquals(await program.exit(), 0);
   assertEquals(program.lines().length, 400);
 });
 
 Deno.test(
-  unless(missing, "main.ts has the line of each client that was done when SIGKILL came, and none is torn"),
+  ignoreIf(missing, "main.ts has the line of each client that was done when SIGKILL came, and none is torn"),
   async () => {
     await using program = await Program.start();
     const done: number[] = [];
@@ -212,7 +228,7 @@ Deno.test(
   },
 );
 
-Deno.test(unless(missing, "main.ts goes on in a new log on SIGHUP once the old one is renamed"), async () => {
+Deno.test(ignoreIf(missing, "main.ts goes on in a new log on SIGHUP once the old one is renamed"), async () => {
   await using program = await Program.start();
   const old = `${program.accessLog}.1`;
   for (let i = 1; i <= 10; i++) await roundTrip(program.address, pattern(i));
@@ -227,38 +243,41 @@ Deno.test(unless(missing, "main.ts goes on in a new log on SIGHUP once the old o
   assertEquals(program.lines(), lines(21, 30));
 });
 
-Deno.test(unless(missing, "main.ts loses, doubles and tears no line when the log is rotated under load"), async () => {
-  await using program = await Program.start();
-  const { descriptors } = await program.figures();
-  let count = 0;
-  let rotated = 0;
-  const serveMany = async () => {
-    while (rotated < 10) {
-      count++;
-      await roundTrip(program.address, pattern(100));
+Deno.test(
+  ignoreIf(missing, "main.ts loses, doubles and tears no line when the log is rotated under load"),
+  async () => {
+    await using program = await Program.start();
+    const { descriptors } = await program.statistics();
+    let count = 0;
+    let rotated = 0;
+    const serveMany = async () => {
+      while (rotated < 10) {
+        count++;
+        await roundTrip(program.address, pattern(100));
+      }
+    };
+    const load = Promise.all(Array.from({ length: 10 }, serveMany));
+    for (; rotated < 10; rotated++) {
+      Deno.renameSync(program.accessLog, `${program.accessLog}.${rotated}`);
+      program.kill("SIGHUP");
+      await program.line(/access log reopened/, rotated + 1);
     }
-  };
-  const load = Promise.all(Array.from({ length: 10 }, serveMany));
-  for (; rotated < 10; rotated++) {
-    Deno.renameSync(program.accessLog, `${program.accessLog}.${rotated}`);
-    program.kill("SIGHUP");
-    await program.line(/access log reopened/, rotated + 1);
-  }
-  await load;
-  await program.statusWhen(({ active }) => active === 0);
-  assertEquals((await program.figures()).descriptors, descriptors); // the old files are closed
-  const lines = Array.from(
-    { length: rotated },
-    (_, i) => parseLines(Deno.readTextFileSync(`${program.accessLog}.${i}`)),
-  ).concat(program.lines()).flat();
-  assertEquals(
-    lines.map(({ client }) => client).toSorted((a, b) => a - b),
-    Array.from({ length: count }, (_, i) => i + 1),
-  );
-});
+    await load;
+    await program.statusWhen(({ active }) => active === 0);
+    assertEquals((await program.statistics()).descriptors, descriptors); // the old files are closed
+    const lines = Array.from(
+      { length: rotated },
+      (_, i) => parseLines(Deno.readTextFileSync(`${program.accessLog}.${i}`)),
+    ).concat(program.lines()).flat();
+    assertEquals(
+      lines.map(({ client }) => client).toSorted((a, b) => a - b),
+      Array.from({ length: count }, (_, i) => i + 1),
+    );
+  },
+);
 
 Deno.test(
-  unless(missing, "main.ts keeps the old log on SIGHUP when the new one cannot be opened, and says so"),
+  ignoreIf(missing, "main.ts keeps the old log on SIGHUP when the new one cannot be opened, and says so"),
   async () => {
     await using program = await Program.start();
     const old = `${program.accessLog}.1`;
@@ -278,7 +297,7 @@ Deno.test(
   },
 );
 
-Deno.test(unless(missing, "main.ts reports its figures in one line on SIGUSR2"), async () => {
+Deno.test(ignoreIf(missing, "main.ts reports its figures in one line on SIGUSR2"), async () => {
   await using program = await Program.start();
   await roundTrip(program.address, encode("hello"));
   using _ = await Deno.connect(program.address);
@@ -289,7 +308,7 @@ Deno.test(unless(missing, "main.ts reports its figures in one line on SIGUSR2"),
   );
 });
 
-Deno.test(unless(missing, "main.ts reports its figures as one JSON object on SIGUSR2"), async () => {
+Deno.test(ignoreIf(missing, "main.ts reports its figures as one JSON object on SIGUSR2"), async () => {
   await using program = await Program.start({ flags: ["--log-format=json"] });
   await roundTrip(program.address, encode("hello"));
   program.kill("SIGUSR2");
@@ -310,7 +329,7 @@ async function openDebugger(program: Program): Promise<void> {
 }
 
 Deno.test(
-  unless(missing, "main.ts closes the debugger that Deno opens on SIGUSR1, and does nothing else"),
+  ignoreIf(missing, "main.ts closes the debugger that Deno opens on SIGUSR1, and does nothing else"),
   async () => {
     await using program = await Program.start();
     for (let i = 0; i < 3; i++) {
@@ -323,7 +342,7 @@ Deno.test(
 );
 
 Deno.test(
-  unless(missing, "main.ts listens on Windows for none of the signals that it has not, and serves"),
+  ignoreIf(missing, "main.ts listens on Windows for none of the signals that it has not, and serves"),
   async () => {
     const script = Deno.makeTempFileSync({ suffix: ".ts" });
     using _ = { [Symbol.dispose]: () => Deno.removeSync(script) };
@@ -343,16 +362,15 @@ Deno.test(
   },
 );
 
-const noTerminal = missing || (hasTool("socat") ? "" : "needs socat");
+const noTerminal = missing || (succeeds("socat", "-V") ? "" : "needs socat");
 
 for (const launcher of ["", "nohup "]) {
   const name = launcher === ""
     ? "main.ts drains when the terminal that it was started on is gone, and reopens its log on SIGHUP while it is there"
     : "main.ts reopens its log and goes on when its terminal is gone that nohup has kept from it";
-  Deno.test(unless(noTerminal, name), async () => {
-    const folder = Deno.makeTempDirSync();
+  Deno.test(ignoreIf(noTerminal, name), async () => {
     await using cleanup = new AsyncDisposableStack();
-    cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
+    const { path: folder } = cleanup.use(new TemporaryFolder());
     const [log, stderr] = [`${folder}/access.log`, `${folder}/stderr`];
     const deno = `${Deno.execPath()} run --no-prompt --allow-net=127.0.0.1:0 --allow-write=${folder} main.ts`;
     const redirect = launcher === "" ? `2> ${stderr}` : `> ${stderr} 2>&1`;
@@ -377,7 +395,7 @@ for (const launcher of ["", "nohup "]) {
     await said(launcher === "" ? /stopping/ : /reopened[^]*reopened/);
     await writeAll(conn, encode("lo"));
     await conn.closeWrite();
-    assertEquals(await readToEnd(conn), encode("hello"));
+    assertEquals(await readToEof(conn), encode("hello"));
     if (launcher !== "") Deno.kill(pid, "SIGTERM");
     await until(() => !alive(pid));
     assertEquals(Deno.readTextFileSync(log), "[client 2]: received 5 bytes\n[client 1]: received 5 bytes\n");
@@ -385,7 +403,7 @@ for (const launcher of ["", "nohup "]) {
 }
 
 function alive(pid: number): boolean {
-  return new Deno.Command("kill", { args: ["-0", `${pid}`], stderr: "null" }).outputSync().success;
+  return succeeds("kill", "-0", `${pid}`);
 }
 
 function readIfThere(path: string): string {

@@ -8,8 +8,9 @@
  */
 
 import { parseArgs } from "node:util";
-import { type Line, parseLines, Program } from "../support/program.ts";
-import { ending, equal, pattern, readToEnd, RudeClient, writeAll } from "../support/tcp_client.ts";
+import { type Line, parseLines } from "../support/access_log_lines.ts";
+import { Program } from "../support/program.ts";
+import { equal, pattern, readToEof, ResettingClient, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
 
 /** Clients at a time. */
@@ -102,7 +103,7 @@ async function wholeClient(program: Program): Promise<void> {
   }
   await conn.closeWrite();
   if (random() < 0.1) await pause(below(300)); // does not read at once
-  const reply = await readToEnd(conn);
+  const reply = await readToEof(conn);
   if (!equal(reply, message)) throw new Error(`of ${message.length} bytes sent, ${reply.length} or others came back`);
   whole.push(message.length);
 }
@@ -114,14 +115,14 @@ async function drippingClient(program: Program): Promise<void> {
   conn.setNoDelay();
   for (const byte of message) await writeAll(conn, Uint8Array.of(byte));
   await conn.closeWrite();
-  if (!equal(await readToEnd(conn), message)) throw new Error("a dripping client got other bytes back");
+  if (!equal(await readToEof(conn), message)) throw new Error("a dripping client got other bytes back");
   whole.push(message.length);
 }
 
 /** A client that resets the connection at some point. */
 async function resettingClient(program: Program): Promise<void> {
   rude++;
-  const client = await RudeClient.connect(program.address);
+  const client = await ResettingClient.connect(program.address);
   if (random() < 0.8) await client.write(pattern(odd()));
   if (random() < 0.5) await client.end();
   if (random() < 0.5) await pause(below(20));
@@ -141,7 +142,7 @@ async function greedyClient(program: Program): Promise<void> {
   rude++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(MAX_MESSAGE + 1)).catch(() => {}); // it may be dropped while it still sends
-  await ending(conn);
+  await waitForClose(conn);
 }
 
 /** A client that says something and no more. */
@@ -149,7 +150,7 @@ async function silentClient(program: Program): Promise<void> {
   rude++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(odd()));
-  await ending(conn);
+  await waitForClose(conn);
 }
 
 /** What clients there are, and how often each in a thousand. */
@@ -246,7 +247,7 @@ async function soak(): Promise<void> {
   await using program = await Program.start({ ...place, flags: FLAGS, env: SMALL_HEAP });
   const start = performance.now();
   const progress = setInterval(async () => {
-    const { resident, descriptors } = await program.figures();
+    const { resident, descriptors } = await program.statistics();
     console.log(
       `${Math.round((performance.now() - start) / 1000)} s: ${whole.length} clients whole, ${rude} rude, ` +
         `${rotations} rotations, ${descriptors} descriptors, ${Math.round(resident / 1024 ** 2)} MiB resident`,
@@ -255,9 +256,9 @@ async function soak(): Promise<void> {
   let early, late;
   try {
     await drive(program, disk, seconds * 250);
-    early = await program.figures();
+    early = await program.statistics();
     await drive(program, disk, seconds * 750);
-    late = await program.figures();
+    late = await program.statistics();
   } finally {
     clearInterval(progress);
   }

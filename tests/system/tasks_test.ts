@@ -1,9 +1,8 @@
 /** What the tasks in `deno.json` do besides serving, and what is published. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { canRun } from "../support/program.ts";
-
-const ROOT = new URL("../..", import.meta.url);
+import { type CommandResult, ROOT, run } from "../support/commands.ts";
+import { canRun } from "../support/permissions.ts";
 
 for (const task of ["soak", "bench", "compile"]) {
   Deno.test({
@@ -37,16 +36,12 @@ Deno.test({
     const { code, stderr } = await deno("publish", "--dry-run", "--allow-dirty");
     assertEquals(code, 0, stderr);
     const files = Array.from(stderr.matchAll(/^ +file:\S*\/(\S+) \(/gm), ([, name]) => name ?? "");
-    const lib = Array.from(Deno.readDirSync(new URL("lib", ROOT)), ({ name }) => name);
+    const lib = Array.from(Deno.readDirSync(`${ROOT}lib`), ({ name }) => name);
     assertEquals(files.sort(), ["LICENSE", "README.md", "deno.json", "main.ts", ...lib].sort());
   },
 });
 
 /** Runs Deno in the repository. */
-async function deno(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const env = { NO_COLOR: "1" };
-  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env, stdin: "null" });
-  const { code, stdout, stderr } = await command.output();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+function deno(...args: string[]): Promise<CommandResult> {
+  return run([Deno.execPath(), ...args], { env: { NO_COLOR: "1" } });
 }

@@ -5,7 +5,7 @@ import { FakeClock } from "../support/fake_clock.ts";
 import { FakeConn } from "../support/fake_conn.ts";
 import { FakeListener } from "../support/fake_listener.ts";
 import { recorder } from "../support/recorder.ts";
-import { nextTurn } from "../support/wait.ts";
+import { nextIteration } from "../support/wait.ts";
 
 const { BadResource, ConnectionAborted, Interrupted, NotConnected } = Deno.errors;
 
@@ -32,9 +32,9 @@ Deno.test("Acceptor yields clients in the order in which they come, and counts t
   const all = accepting();
   const conns = [new FakeConn(), new FakeConn(), new FakeConn()];
   all.listener.push(...conns.slice(0, 2), new NotConnected("gone"), new ConnectionAborted("gone"));
-  await nextTurn();
+  await nextIteration();
   all.listener.push(...conns.slice(2));
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.accepted, all.acceptor.goneBeforeAccept], [conns, 2]);
   assertEquals([all.ended, all.acceptor.closed], [false, false]);
   all.acceptor.close();
@@ -44,14 +44,14 @@ Deno.test("Acceptor yields clients in the order in which they come, and counts t
 Deno.test("Acceptor leaves the listener alone while there is no room", async () => {
   const all = accepting(1);
   all.listener.push(new FakeConn(), new FakeConn());
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.accepted.length, all.listener.accepts], [1, 1]);
   all.acceptor.changed();
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.listener.accepts, 1);
   all.room = 2;
   all.acceptor.changed();
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.accepted.length, all.listener.accepts], [2, 2]);
   all.acceptor.close(); // ends the wait for room too
   await all.loop;
@@ -60,16 +60,16 @@ Deno.test("Acceptor leaves the listener alone while there is no room", async () 
 Deno.test("Acceptor tries again after a shortage when a client has ended, else after 100 ms", async () => {
   const all = accepting();
   all.listener.push(SHORTAGE, SHORTAGE, SHORTAGE, new FakeConn());
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.listener.accepts, 1);
-  all.clock.turn(99);
-  await nextTurn();
+  all.clock.advance(99);
+  await nextIteration();
   assertEquals(all.listener.accepts, 1);
-  all.clock.turn(1);
-  await nextTurn();
+  all.clock.advance(1);
+  await nextIteration();
   assertEquals(all.listener.accepts, 2);
   all.acceptor.changed();
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.listener.accepts, all.clock.pending], [3, 1]);
   all.acceptor.close(); // ends the pause too
   await all.loop;
@@ -87,12 +87,12 @@ for (const closed of [new BadResource("closed"), new Interrupted("canceled")]) {
 
 Deno.test("Acceptor.drain() closes the listener when an accept has stayed pending over two turns", async () => {
   const all = accepting();
-  await nextTurn();
+  await nextIteration();
   all.acceptor.drain();
   all.acceptor.drain(); // the same
-  all.clock.turn(2);
+  all.clock.advance(2);
   assert(!all.listener.closed);
-  all.clock.turn(1);
+  all.clock.advance(1);
   assert(all.listener.closed);
   await all.loop;
   assert(all.acceptor.closed);
@@ -101,12 +101,12 @@ Deno.test("Acceptor.drain() closes the listener when an accept has stayed pendin
 
 Deno.test("Acceptor.drain() yields the client whose accept resolves as the listener is closed", async () => {
   const all = accepting();
-  await nextTurn();
+  await nextIteration();
   all.acceptor.drain();
-  all.clock.turn(2);
+  all.clock.advance(2);
   const last = new FakeConn();
   all.listener.push(last);
-  all.clock.turn(1); // before the accept's continuation has run
+  all.clock.advance(1); // before the accept's continuation has run
   assert(all.listener.closed);
   await all.loop;
   assertEquals([all.accepted, last.closed, all.acceptor.closed], [[last], false, true]);
@@ -116,12 +116,12 @@ Deno.test("Acceptor.drain() takes clients and those that are gone for progress",
   const all = accepting();
   all.acceptor.drain();
   for (let i = 0; i < 50; i++) {
-    all.clock.turn(2);
+    all.clock.advance(2);
     all.listener.push(i % 2 === 0 ? new NotConnected("gone") : new FakeConn());
-    await nextTurn();
+    await nextIteration();
   }
   assertEquals([all.accepted.length, all.acceptor.goneBeforeAccept, all.listener.closed], [25, 25, false]);
-  all.clock.turn(3);
+  all.clock.advance(3);
   await all.loop;
   assertEquals(all.clock.pending, 0);
 });
@@ -130,21 +130,21 @@ Deno.test("Acceptor.drain() waits for room as long as it takes: somebody may be 
   const all = accepting(1);
   const conns = [new FakeConn(), new FakeConn()];
   all.listener.push(...conns);
-  await nextTurn();
+  await nextIteration();
   all.acceptor.drain();
-  all.clock.turn(5000);
+  all.clock.advance(5000);
   assert(!all.listener.closed);
   all.room = 3;
   all.acceptor.changed();
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.accepted, conns);
-  all.clock.turn(3);
+  all.clock.advance(3);
   await all.loop;
 });
 
 Deno.test("Acceptor.drain() takes out of the queue no more than it can hold, gone or not", async () => {
   const all = accepting();
-  await nextTurn();
+  await nextIteration();
   all.acceptor.drain();
   all.listener.push(
     ...Array.from({ length: BACKLOG + 10 }, (_, i) => i % 2 === 0 ? new FakeConn() : new NotConnected("gone")),
@@ -156,7 +156,7 @@ Deno.test("Acceptor.drain() takes out of the queue no more than it can hold, gon
 
 Deno.test("Acceptor.close() may still be followed by the client whose accept was resolving, and is harmless twice", async () => {
   const all = accepting();
-  await nextTurn();
+  await nextIteration();
   const late = new FakeConn();
   all.listener.push(late);
   all.acceptor.close(); // before the accept's continuation has run
@@ -170,7 +170,7 @@ Deno.test("Acceptor.close() may still be followed by the client whose accept was
 
 Deno.test("Acceptor.close() waits out no shortage that an accept meets afterwards", async () => {
   const all = accepting();
-  await nextTurn();
+  await nextIteration();
   all.listener.push(SHORTAGE);
   all.acceptor.close();
   await all.loop;

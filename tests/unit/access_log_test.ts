@@ -2,14 +2,14 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import fc from "fast-check";
 import { AccessLog, type AccessLogOptions, type LogFile } from "../../lib/access_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { granted, unless } from "../support/permissions.ts";
-import { LogInMemory } from "../support/fake_log_file.ts";
+import { FakeLogFile } from "../support/fake_log_file.ts";
+import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 import { recorder } from "../support/recorder.ts";
 
 const NO_SPACE = new Error("No space left on device (os error 28)");
 const FAILING = `cannot write the access log, lines are queued and tried again every second: ${NO_SPACE.message}`;
 
-const noFiles = granted({ name: "read" }, { name: "write" }) ? "" : "permissions are missing";
+const noFiles = hasPermissions({ name: "read" }, { name: "write" }) ? "" : "permissions are missing";
 
 function line(client: number, bytes: number = 5): string {
   return `[client ${client}]: received ${bytes} bytes\n`;
@@ -43,7 +43,7 @@ function setUp(files: LogFile[], options: Partial<AccessLogOptions> = {}) {
 }
 
 Deno.test("AccessLog.append() writes the line of the contract", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log, reports } = setUp([file]);
   await log.append(1, 5);
   await log.append(2, 0);
@@ -68,7 +68,7 @@ Deno.test("AccessLog passes on what open throws", () => {
 });
 
 Deno.test("AccessLog.append() resolves only when the write has returned", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log } = setUp([file]);
   const seen: string[] = [];
   const one = log.append(1, 5)?.then(() => seen.push(file.text));
@@ -79,7 +79,7 @@ Deno.test("AccessLog.append() resolves only when the write has returned", async 
 });
 
 Deno.test("AccessLog.append() writes the lines of one turn in one write", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log } = setUp([file]);
   // As clients do whose last writes ended together: each appends in a continuation of its own.
   const clients = Array.from({ length: 3000 }, (_, i) => Promise.resolve().then(() => log.append(i + 1, 5)));
@@ -91,7 +91,7 @@ Deno.test("AccessLog.append() writes the lines of one turn in one write", async 
 });
 
 Deno.test("AccessLog.append() goes on where a short write stopped", async () => {
-  const file = new LogInMemory([1, 30, 2, 28]);
+  const file = new FakeLogFile([1, 30, 2, 28]);
   const { log, reports } = setUp([file]);
   await append(log, 1, 3);
   assertEquals(file.text, lines(1, 3));
@@ -100,17 +100,17 @@ Deno.test("AccessLog.append() goes on where a short write stopped", async () => 
 });
 
 Deno.test("AccessLog.append() takes a write of 0 bytes for a failing disk", async () => {
-  const file = new LogInMemory([10, 0]);
+  const file = new FakeLogFile([10, 0]);
   const { log, clock, reports } = setUp([file]);
   await log.append(1, 5);
   assertEquals(file.text, "");
   assertStringIncludes(reports[0]?.message ?? "", "nothing was written");
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals(file.text, line(1));
 });
 
 Deno.test("AccessLog reports a failing disk once, queues, tries again each second, and reports its recovery", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log, clock, reports } = setUp([file]);
   await log.append(1, 5);
   file.failure = NO_SPACE;
@@ -120,11 +120,11 @@ Deno.test("AccessLog reports a failing disk once, queues, tries again each secon
 
   assertEquals(log.append(4, 5), undefined);
   const tries = file.tries;
-  clock.turn(999);
+  clock.advance(999);
   assertEquals(file.tries, tries);
-  clock.turn(1);
+  clock.advance(1);
   assertEquals(file.tries, tries + 1);
-  clock.turn(10_000);
+  clock.advance(10_000);
   assertEquals(file.tries, tries + 11);
   assertEquals(log.append(5, 5), undefined);
   assertEquals(file.tries, tries + 11, "only the clock tries again");
@@ -132,7 +132,7 @@ Deno.test("AccessLog reports a failing disk once, queues, tries again each secon
   assertEquals(file.text, line(1));
 
   file.failure = undefined;
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals(file.text, lines(1, 5));
   assertEquals(log.queuedLines, 0);
   assertEquals(reports.slice(1).map(({ level, message }) => [level, message]), [
@@ -154,7 +154,7 @@ Deno.test("AccessLog reports a failing disk once, queues, tries again each secon
 
 Deno.test("AccessLog cuts the part of a line that a failing disk took, in the very turn, and counts whole lines", async () => {
   const taken = line(1).length;
-  const file = new LogInMemory([taken + 3, NO_SPACE]);
+  const file = new FakeLogFile([taken + 3, NO_SPACE]);
   const { log, clock, reports } = setUp([file]);
   await append(log, 1, 3);
   assertEquals([file.text, log.queuedLines], [line(1), 2]);
@@ -164,7 +164,7 @@ Deno.test("AccessLog cuts the part of a line that a failing disk took, in the ve
   // Recovered in parts: a line and a half, nothing, two lines and a bit, the rest.
   file.script.push(taken + 15, NO_SPACE, NO_SPACE, 2 * taken, 1, NO_SPACE);
   for (const [inFile, queued] of [[2, 3], [2, 3], [4, 1], [5, 0]] as const) {
-    clock.turn(1000);
+    clock.advance(1000);
     assertEquals([file.text, log.queuedLines], [lines(1, inFile), queued]);
   }
   assertEquals(reports.slice(1).map(({ message }) => message), [
@@ -173,18 +173,18 @@ Deno.test("AccessLog cuts the part of a line that a failing disk took, in the ve
 });
 
 Deno.test("AccessLog goes on at the start of a file that is emptied under it", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log, clock } = setUp([file]);
   await append(log, 1, 3);
   file.script.push(40, NO_SPACE);
   await append(log, 4, 6);
   file.truncateSync(0); // an operator makes room
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals(file.text, lines(5, 6));
 });
 
 Deno.test("AccessLog.full tells when the queue has come to its ceiling, and onRoom when it has room", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   let rooms = 0;
   const { log, clock } = setUp([file], { maxQueued: line(1).length * 3 });
   log.onRoom = () => void rooms++;
@@ -195,16 +195,16 @@ Deno.test("AccessLog.full tells when the queue has come to its ceiling, and onRo
   assert(log.full);
   log.append(4, 5); // the line of a client that was in flight is taken all the same
   assert(log.full);
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals([log.full, rooms], [true, 0]);
   file.failure = undefined;
   file.script.push(line(1).length + 2, NO_SPACE); // room for one line is not enough, and then for one more it is
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals([log.full, rooms], [true, 0]);
   file.script.push(line(1).length + 2, NO_SPACE);
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals([log.full, rooms, log.queuedLines], [false, 1, 2]);
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals([log.full, rooms], [false, 1]);
   assertEquals(file.text, lines(1, 4));
 });
@@ -212,7 +212,7 @@ Deno.test("AccessLog.full tells when the queue has come to its ceiling, and onRo
 Deno.test("AccessLog calls onRoom also when the queue is at its ceiling exactly, at any length of the queue", async () => {
   for (const kib of [64, 128, 256]) {
     const maxQueued = kib * 1024;
-    const file = new LogInMemory();
+    const file = new FakeLogFile();
     let rooms = 0;
     const { log, clock } = setUp([file], { maxQueued });
     log.onRoom = () => void rooms++;
@@ -229,14 +229,14 @@ Deno.test("AccessLog calls onRoom also when the queue is at its ceiling exactly,
     assertEquals(left, 0);
     assert(log.full);
     file.failure = undefined;
-    clock.turn(1000);
+    clock.advance(1000);
     assertEquals([log.full, rooms], [false, 1], `${kib} KiB`);
     assertEquals(file.text.length, maxQueued);
   }
 });
 
 Deno.test("AccessLog.full is at 64 MiB when nothing else is said", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   file.failure = NO_SPACE;
   const { log } = setUp([file]);
   await log.append(1, 5);
@@ -250,19 +250,19 @@ Deno.test("AccessLog.full is at 64 MiB when nothing else is said", async () => {
 });
 
 Deno.test("AccessLog takes lines that onRoom appends", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log, clock } = setUp([file], { maxQueued: 1 });
   log.onRoom = () => void log.append(2, 5);
   file.failure = NO_SPACE;
   await log.append(1, 5);
   file.failure = undefined;
-  clock.turn(1000);
+  clock.advance(1000);
   await log.append(3, 5);
   assertEquals(file.text, lines(1, 3));
 });
 
 Deno.test("AccessLog.reopen() closes the old file and goes on in the new", async () => {
-  const [old, fresh] = [new LogInMemory(), new LogInMemory()];
+  const [old, fresh] = [new FakeLogFile(), new FakeLogFile()];
   const { log, reports } = setUp([old, fresh]);
   await log.append(1, 5);
   const appended = log.append(2, 5);
@@ -278,7 +278,7 @@ Deno.test("AccessLog.reopen() closes the old file and goes on in the new", async
 });
 
 Deno.test("AccessLog.reopen() keeps the old file when the new cannot be opened", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const broken = new Error("it is a directory");
   let opened = 0;
   const open = () => {
@@ -302,7 +302,7 @@ Deno.test("AccessLog.reopen() keeps the old file when the new cannot be opened",
 });
 
 Deno.test("AccessLog.reopen() while the disk fails writes the queue to the new file at once", async () => {
-  const [old, fresh] = [new LogInMemory(), new LogInMemory()];
+  const [old, fresh] = [new FakeLogFile(), new FakeLogFile()];
   const { log, clock, reports } = setUp([old, fresh]);
   await log.append(1, 5);
   old.failure = NO_SPACE;
@@ -316,8 +316,8 @@ Deno.test("AccessLog.reopen() while the disk fails writes the queue to the new f
 
 Deno.test("AccessLog.reopen() writes the line that the old file did not take whole to the new", async () => {
   for (const torn of [0, 1, 15, line(2).length - 1]) {
-    const old = new LogInMemory([line(1).length + torn, NO_SPACE, NO_SPACE]);
-    const fresh = new LogInMemory();
+    const old = new FakeLogFile([line(1).length + torn, NO_SPACE, NO_SPACE]);
+    const fresh = new FakeLogFile();
     const { log } = setUp([old, fresh]);
     await append(log, 1, 3);
     assertEquals(old.text, line(1));
@@ -330,15 +330,15 @@ Deno.test("AccessLog keeps a torn line whole while the queue outgrows its buffer
   for (const torn of [0, 15]) {
     for (const reopens of [false, true]) {
       // 2000 lines are in the file, and a piece: what is queued is moved to the front of the buffer, then to a larger one.
-      const old = new LogInMemory([lines(1, 2000).length + torn, NO_SPACE]);
-      const fresh = new LogInMemory();
+      const old = new FakeLogFile([lines(1, 2000).length + torn, NO_SPACE]);
+      const fresh = new FakeLogFile();
       const { log, clock } = setUp([old, fresh]);
       await append(log, 1, 2010);
       for (let last = 2010; last < 8010; last += 1000) append(log, last + 1, last + 1000);
       old.failure = NO_SPACE;
       if (reopens) log.reopen();
       old.failure = undefined;
-      clock.turn(1000);
+      clock.advance(1000);
       assertEquals(log.close(), "");
       assertEquals(old.text, reopens ? lines(1, 2000) : lines(1, 8010));
       assertEquals(fresh.text, reopens ? lines(2001, 8010) : "");
@@ -347,8 +347,8 @@ Deno.test("AccessLog keeps a torn line whole while the queue outgrows its buffer
 });
 
 Deno.test("AccessLog.reopen() that meets its first failure in a torn line moves the line whole", async () => {
-  const old = new LogInMemory([40, NO_SPACE]);
-  const fresh = new LogInMemory();
+  const old = new FakeLogFile([40, NO_SPACE]);
+  const fresh = new FakeLogFile();
   const { log, reports } = setUp([old, fresh]);
   const appended = append(log, 1, 3);
   log.reopen();
@@ -358,21 +358,21 @@ Deno.test("AccessLog.reopen() that meets its first failure in a torn line moves 
 });
 
 Deno.test("AccessLog.reopen() to a file that fails too keeps the queue", async () => {
-  const old = new LogInMemory([3, NO_SPACE, NO_SPACE]);
-  const fresh = new LogInMemory([7, NO_SPACE]);
+  const old = new FakeLogFile([3, NO_SPACE, NO_SPACE]);
+  const fresh = new FakeLogFile([7, NO_SPACE]);
   const { log, clock, reports } = setUp([old, fresh]);
   await append(log, 1, 2);
   log.reopen();
   assertEquals([old.text, fresh.text], ["", ""]);
   assertEquals(reports.length, 1, "still the same failure");
-  clock.turn(1000);
+  clock.advance(1000);
   assertEquals(fresh.text, lines(1, 2));
 });
 
 Deno.test("AccessLog.reopen() leaves the piece where a file cannot be cut, and the line comes whole after it", async () => {
-  const old = new LogInMemory([10, NO_SPACE, NO_SPACE]);
-  old.uncuttable = true;
-  const fresh = new LogInMemory();
+  const old = new FakeLogFile([10, NO_SPACE, NO_SPACE]);
+  old.cannotTruncate = true;
+  const fresh = new FakeLogFile();
   const { log } = setUp([old, fresh]);
   await append(log, 1, 2);
   log.reopen();
@@ -380,7 +380,7 @@ Deno.test("AccessLog.reopen() leaves the piece where a file cannot be cut, and t
 });
 
 Deno.test("AccessLog.close() writes what this turn has appended", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { log } = setUp([file]);
   const appended = append(log, 1, 2);
   assertEquals(log.close(), "");
@@ -390,10 +390,10 @@ Deno.test("AccessLog.close() writes what this turn has appended", async () => {
 
 Deno.test("AccessLog.close() returns whole the lines that it cannot write, and leaves no piece of them", async () => {
   for (const torn of [0, 1, 15, 20]) {
-    const file = new LogInMemory([line(1).length + torn, NO_SPACE, 5, NO_SPACE, NO_SPACE]);
+    const file = new FakeLogFile([line(1).length + torn, NO_SPACE, 5, NO_SPACE, NO_SPACE]);
     const { log, clock } = setUp([file]);
     await append(log, 1, 3);
-    clock.turn(1000);
+    clock.advance(1000);
     assertEquals(log.close(), lines(2, 3));
     assertEquals(file.text, line(1));
     assert(file.closed);
@@ -402,7 +402,7 @@ Deno.test("AccessLog.close() returns whole the lines that it cannot write, and l
 });
 
 Deno.test("AccessLog.close() returns all lines of a disk that never took any", async () => {
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   file.failure = NO_SPACE;
   const { log } = setUp([file]);
   for (let client = 1; client <= 10_000; client++) log.append(client, 5);
@@ -434,11 +434,11 @@ Deno.test("AccessLog puts every line whole, once and in order into its files, un
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), disk, fc.boolean(), async (steps, results, heals) => {
       const script = [...results]; // one disk under all files
-      const written: LogInMemory[] = [];
+      const written: FakeLogFile[] = [];
       let refuses = false;
       const open = () => {
         if (refuses) throw new Error("cannot be opened");
-        const file = new LogInMemory(script);
+        const file = new FakeLogFile(script);
         written.push(file);
         return file;
       };
@@ -455,7 +455,7 @@ Deno.test("AccessLog puts every line whole, once and in order into its files, un
             expected += line(client, bytes);
             appended = log.append(client, bytes) ?? appended;
           }
-        } else if (step.do === "tick") clock.turn(1000);
+        } else if (step.do === "tick") clock.advance(1000);
         else if (step.do === "end turn") await appended;
         else {
           refuses = step.throws;
@@ -485,7 +485,7 @@ Deno.test("AccessLog keeps the order of many writers, each waiting for its own l
   const writers = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 20 });
   await fc.assert(
     fc.asyncProperty(writers, disk, fc.scheduler(), async (writers, results, scheduler) => {
-      const file = new LogInMemory([...results]);
+      const file = new FakeLogFile([...results]);
       const { log, clock } = setUp([file]);
       let expected = "";
       const all = Promise.all(writers.map(async (count, writer) => {
@@ -500,7 +500,7 @@ Deno.test("AccessLog keeps the order of many writers, each waiting for its own l
         }
       }));
       await scheduler.waitFor(all);
-      for (let tries = 0; log.queuedLines > 0 && tries <= results.length; tries++) clock.turn(1000);
+      for (let tries = 0; log.queuedLines > 0 && tries <= results.length; tries++) clock.advance(1000);
       assertEquals(log.queuedLines, 0);
       assertEquals(file.text, expected);
     }),
@@ -508,7 +508,7 @@ Deno.test("AccessLog keeps the order of many writers, each waiting for its own l
 });
 
 Deno.test({
-  ...unless(
+  ...ignoreIf(
     noFiles,
     "AccessLog appends to a real file that has lines already, and goes on in a new one after a rotation",
   ),
@@ -566,7 +566,7 @@ class FillingFile implements LogFile {
 }
 
 Deno.test({
-  ...unless(noFiles, "AccessLog cuts a torn line from a real file at once, and touches nothing before it"),
+  ...ignoreIf(noFiles, "AccessLog cuts a torn line from a real file at once, and touches nothing before it"),
   async fn() {
     const folder = await Deno.makeTempDir();
     try {
@@ -587,21 +587,21 @@ Deno.test({
 });
 
 Deno.test({
-  ...unless(noFiles, "AccessLog catches up on a real file once the disk has room, in whole lines"),
+  ...ignoreIf(noFiles, "AccessLog catches up on a real file once the disk has room, in whole lines"),
   async fn() {
     const path = await Deno.makeTempFile();
     try {
       const file = new FillingFile(path, 100);
       const { log, clock } = setUp([file]);
       await append(log, 1, 2000);
-      clock.turn(1000);
+      clock.advance(1000);
       file.room = 1000;
-      clock.turn(1000);
+      clock.advance(1000);
       const text = await Deno.readTextFile(path);
       assertEquals(text, lines(1, text.split("\n").length - 1));
       assert(text.length > 1000 && text.length < 1100, `${text.length} bytes`);
       file.room = Infinity;
-      clock.turn(1000);
+      clock.advance(1000);
       await log.append(2001, 5);
       assertEquals(log.close(), "");
       assertEquals(await Deno.readTextFile(path), lines(1, 2001));
@@ -613,7 +613,7 @@ Deno.test({
 
 Deno.test("AccessLog.append() never rejects, whatever the disk throws", async () => {
   for (const thrown of [NO_SPACE, "a string", undefined]) {
-    const file = new LogInMemory();
+    const file = new FakeLogFile();
     file.writeSync = () => {
       throw thrown;
     };

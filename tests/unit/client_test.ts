@@ -5,9 +5,9 @@ import { ChunkPool } from "../../lib/chunk_pool.ts";
 import { Client, type Drop } from "../../lib/client.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeConn } from "../support/fake_conn.ts";
-import { LogInMemory } from "../support/fake_log_file.ts";
+import { FakeLogFile } from "../support/fake_log_file.ts";
 import { recorder } from "../support/recorder.ts";
-import { nextTurn } from "../support/wait.ts";
+import { nextIteration } from "../support/wait.ts";
 
 const KiB = 1024;
 const RESET = new Deno.errors.ConnectionReset("Connection reset by peer (os error 104)");
@@ -15,7 +15,7 @@ const RESET = new Deno.errors.ConnectionReset("Connection reset by peer (os erro
 /** A client number 1 whose other end is the test, and all that it works with. */
 function setUp(conn: FakeConn = new FakeConn(), limit?: number) {
   const pool = new ChunkPool(limit);
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const log = new AccessLog({ open: () => file, diagnostics: recorder().diagnostics, clock: new FakeClock() });
   const client = new Client(1, conn, pool);
   const serve = (max = Infinity) =>
@@ -38,9 +38,9 @@ Deno.test("Client.serve() sends nothing before the half-close, then every byte, 
   })(file.writeSync);
   const served = serve();
   conn.send("hel");
-  await nextTurn();
+  await nextIteration();
   conn.send("lo");
-  await nextTurn();
+  await nextIteration();
   assertEquals(conn.events, ["read", "read", "read"]);
   conn.halfClose();
   assertEquals(await served, undefined);
@@ -62,11 +62,11 @@ Deno.test("Client.serve() goes on where a short write stopped, and gives each ch
   const message = "0123456789".repeat(3000); // 4, 16 and part of 64 KiB
   const served = serve();
   conn.send(message).halfClose();
-  await nextTurn();
+  await nextIteration();
   const lent = [pool.lent];
   for (const bytes of [4095, 1, 16 * KiB - 1, 1]) {
     conn.take(bytes);
-    await nextTurn();
+    await nextIteration();
     lent.push(pool.lent);
   }
   assertEquals(lent, [84, 84, 80, 80, 64].map((size) => size * KiB));
@@ -105,7 +105,7 @@ Deno.test("Client.serve() tells that the client reset the connection, while it s
   for (const error of [RESET, new Deno.errors.BrokenPipe("Broken pipe (os error 32)")]) {
     const sending = setUp(new FakeConn().send("abc"));
     const one = sending.serve();
-    await nextTurn();
+    await nextIteration();
     sending.conn.break(error);
     assertEquals(await one, { reason: "reset", detail: error.message });
     assertEquals(sending.client.received, 3);
@@ -114,7 +114,7 @@ Deno.test("Client.serve() tells that the client reset the connection, while it s
     const answered = setUp(new FakeConn().send("abc").halfClose());
     answered.conn.window = 2;
     const other = answered.serve();
-    await nextTurn();
+    await nextIteration();
     answered.conn.break(error);
     assertEquals(await other, { reason: "reset", detail: error.message });
     assertEquals(answered.conn.echoed, "ab");
@@ -153,7 +153,7 @@ Deno.test("Client.serve() drops a message that needs more than all messages may 
 Deno.test("Client.drop() ends a client that is sending", async () => {
   const all = setUp(new FakeConn().send("abc"));
   const served = all.serve();
-  await nextTurn();
+  await nextIteration();
   all.client.drop("idle", "no byte for 60 s");
   assert(all.conn.closed);
   assertEquals(await served, { reason: "idle", detail: "no byte for 60 s" });
@@ -164,7 +164,7 @@ Deno.test("Client.drop() ends a client that is being answered", async () => {
   const all = setUp(new FakeConn().send("abc").halfClose());
   all.conn.window = 1;
   const served = all.serve();
-  await nextTurn();
+  await nextIteration();
   all.client.drop("drain", "too late");
   assertEquals(await served, { reason: "drain", detail: "too late" });
   assertEquals(all.conn.echoed, "a");
@@ -198,7 +198,7 @@ Deno.test("Client.drop() in the turn in which the last read or write ends: dropp
   for (const message of ["", "x"]) {
     const reading = setUp(new FakeConn().send(message));
     const one = reading.serve();
-    await nextTurn();
+    await nextIteration();
     reading.conn.halfClose(); // the read has ended, but its continuation has not run
     reading.client.drop("idle", "just so");
     assertEquals((await one)?.reason, "idle");
@@ -207,7 +207,7 @@ Deno.test("Client.drop() in the turn in which the last read or write ends: dropp
   const writing = setUp(new FakeConn().send("x").halfClose());
   writing.conn.window = 0;
   const other = writing.serve();
-  await nextTurn();
+  await nextIteration();
   writing.conn.take(1);
   writing.client.drop("drain", "just so");
   assertEquals((await other)?.reason, "drain");
@@ -226,13 +226,13 @@ Deno.test("Client.idleTicks() counts ticks without a byte, from either side, sin
   const ticks = (): number[] => [client.idleTicks(), client.idleTicks(), client.idleTicks()];
   assertEquals(ticks(), [0, 1, 2], "it may have been accepted just before the first tick");
   conn.send("abc");
-  await nextTurn();
+  await nextIteration();
   assertEquals(ticks(), [0, 1, 2]);
   conn.halfClose();
-  await nextTurn();
+  await nextIteration();
   assertEquals(client.idleTicks(), 3, "a half-close is no byte");
   conn.take(1);
-  await nextTurn();
+  await nextIteration();
   assertEquals(ticks(), [0, 1, 2]);
   conn.take(2);
   assertEquals(await served, undefined);

@@ -1,5 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Diagnostics, type DiagnosticsOptions, messageOf, setUpDiagnostics } from "../../lib/diagnostics.ts";
+import { Reports } from "../../lib/reports.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { nextIteration } from "../support/wait.ts";
 
 /** Sets up diagnostics that write into an array. */
 function setUp(options: Partial<DiagnosticsOptions> = {}) {
@@ -104,4 +107,107 @@ Deno.test("setUpDiagnostics() can be called again, and what was set up before wr
 Deno.test("messageOf() tells what an error says, and what anything else is", () => {
   assertEquals(messageOf(new Deno.errors.NotFound("no such file")), "no such file");
   assertEquals(["text", 7, undefined, null].map(messageOf), ["text", "7", "undefined", "null"]);
+});
+
+/** Reports to a reader that reads when it is told to. */
+function setUpReports() {
+  const clock = new FakeClock();
+  let text = "";
+  const unread: { bytes: Uint8Array; taken: PromiseWithResolvers<void> }[] = [];
+  const write = (bytes: Uint8Array) => {
+    const taken = Promise.withResolvers<void>();
+    unread.push({ bytes, taken });
+    return taken.promise;
+  };
+  const reports = new Reports({ write, clock, onDropped: (count) => reports.add(`${count} dropped\n`) });
+  return {
+    reports,
+    clock,
+    get text() {
+      return text;
+    },
+    /** Reads one write. Returns how many bytes it had. */
+    async read(): Promise<number> {
+      const { bytes, taken } = unread.shift() ?? {};
+      text += new TextDecoder().decode(bytes);
+      taken?.resolve();
+      await nextIteration();
+      return bytes?.length ?? 0;
+    },
+    /** The write that waits fails. */
+    async fail(): Promise<void> {
+      unread.shift()?.taken.reject(new Deno.errors.BrokenPipe("nobody reads"));
+      await nextIteration();
+    },
+  };
+}
+
+Deno.test("Reports.add() writes the first report at once, and those that come meanwhile together", async () => {
+  const all = setUpReports();
+  for (const report of ["a\n", "b\n", "c\n"]) all.reports.add(report);
+  assertEquals(await all.read(), 2);
+  assertEquals(await all.read(), 4);
+  assertEquals([await all.read(), all.text], [0, "a\nb\nc\n"]);
+});
+
+Deno.test("Reports.add() drops what is beyond the bound, and says in its place how many when it is read again", async () => {
+  const all = setUpReports();
+  all.reports.maxQueued = 15;
+  for (const report of ["first\n", "12345\n", "6789\n", "long\n", "x\n", "\n"]) all.reports.add(report);
+  await all.read();
+  all.reports.add("last\n");
+  await all.read();
+  await all.read();
+  assertEquals(all.text, "first\n12345\n6789\n3 dropped\nlast\n");
+});
+
+Deno.test("Reports holds no more than the bound besides what is being written, however much is reported", async () => {
+  const all = setUpReports();
+  for (let i = 0; i < 100_000; i++) all.reports.add("x".repeat(99) + "\n");
+  let bytes = 0;
+  for (let read = -1; read !== 0;) bytes += read = await all.read();
+  assert(bytes > 4_000_000 && bytes <= 4_194_304 + 200, `${bytes} bytes were held`);
+  assertEquals(all.text.split("\n").at(-2), `${100_000 - (bytes - 14) / 100} dropped`);
+});
+
+Deno.test("Reports.add() loses what cannot be written, and nothing else", async () => {
+  const all = setUpReports();
+  all.reports.add("lost\n");
+  await all.fail();
+  all.reports.add("seen\n");
+  await all.read();
+  assertEquals(all.text, "seen\n");
+});
+
+Deno.test("Reports.flush() waits until all is read, however long that takes", async () => {
+  const all = setUpReports();
+  all.reports.add("a\n");
+  all.reports.add("x".repeat(300_000) + "\n");
+  let flushed = false;
+  const flush = all.reports.flush().then(() => void (flushed = true));
+  for (let pieces = 1; pieces < 6; pieces++) {
+    all.clock.advance(999);
+    await all.read();
+    assert(!flushed, `after ${pieces} pieces`);
+  }
+  await all.read();
+  await flush;
+  assertEquals(all.clock.pending, 0);
+  await all.reports.flush(); // there is nothing
+});
+
+Deno.test("Reports.flush() gives up when nobody has read for a second", async () => {
+  const all = setUpReports();
+  all.reports.add("a\n");
+  all.reports.add("b\n");
+  let flushed = false;
+  const flush = all.reports.flush().then(() => void (flushed = true));
+  all.clock.advance(500);
+  await all.read();
+  all.clock.advance(999);
+  await nextIteration();
+  assert(!flushed);
+  all.clock.advance(1001);
+  await flush;
+  assertEquals(all.clock.pending, 0);
 });

@@ -5,13 +5,13 @@ import { type Limits, Server } from "../../lib/server.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeConn } from "../support/fake_conn.ts";
 import { FakeListener } from "../support/fake_listener.ts";
-import { granted, unless } from "../support/permissions.ts";
-import { LogInMemory } from "../support/fake_log_file.ts";
+import { FakeLogFile } from "../support/fake_log_file.ts";
+import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 import { recorder } from "../support/recorder.ts";
-import { ending, pattern, readToEnd, roundTrip, RudeClient, writeAll } from "../support/tcp_client.ts";
-import { nextTurn, until } from "../support/wait.ts";
+import { pattern, readToEof, ResettingClient, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
+import { nextIteration, until } from "../support/wait.ts";
 
-const noNet = granted({ name: "net" }) ? "" : "permissions are missing";
+const noNet = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
 
 const LIMITS: Limits = {
   maxClients: 10_000,
@@ -36,7 +36,7 @@ function serving<L extends Deno.TcpListener>(
   maxAccepts?: number,
 ) {
   const clock = new FakeClock();
-  const file = new LogInMemory();
+  const file = new FakeLogFile();
   const { diagnostics, reports } = recorder();
   const log = new AccessLog({
     open: () => file,
@@ -69,8 +69,8 @@ function serving<L extends Deno.TcpListener>(
     /** Drains a server that has no client left, and checks that nothing is held and nothing goes on. */
     async end(): Promise<void> {
       server.stop();
-      await nextTurn();
-      clock.turn(20);
+      await nextIteration();
+      clock.advance(20);
       await served;
       assertEquals([server.status.active, server.status.buffered], [0, 0]);
       assertEquals(log.close(), "");
@@ -90,11 +90,11 @@ Deno.test("Server.serve() numbers clients as it accepts them, and logs them as t
   const all = serving(new FakeListener());
   const conns = [new FakeConn(), new FakeConn(), new FakeConn()];
   all.listener.push(...conns);
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.server.status.active, 3);
   for (const i of [2, 0, 1]) {
     conns[i]?.send("x".repeat(i)).halfClose();
-    await nextTurn();
+    await nextIteration();
   }
   assertEquals(
     all.file.text,
@@ -143,30 +143,30 @@ Deno.test("Server.serve() counts clients that are gone before their accept, and 
 Deno.test("Server.serve() reports a shortage once, and tries again every 100 ms", async () => {
   const all = serving(new FakeListener());
   all.listener.push(...Array.from({ length: 20 }, shortage), sent("hello"));
-  await nextTurn();
+  await nextIteration();
   for (let tries = 1; tries <= 20; tries++) {
     assertEquals(all.listener.accepts, tries);
-    all.clock.turn(99);
-    await nextTurn();
+    all.clock.advance(99);
+    await nextIteration();
     assertEquals(all.listener.accepts, tries);
-    all.clock.turn(1);
-    await nextTurn();
+    all.clock.advance(1);
+    await nextIteration();
   }
   assertEquals(all.server.status.served, 1);
   assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", shortage().message]]);
 
   // Within a minute it is the same shortage, after it a new one.
-  all.clock.turn(59_900);
+  all.clock.advance(59_900);
   all.listener.push(shortage());
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.reports.length, 1);
-  all.clock.turn(60_001);
-  await nextTurn();
+  all.clock.advance(60_001);
+  await nextIteration();
   all.listener.push(shortage());
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.reports.length, 2);
-  all.clock.turn(100);
-  await nextTurn();
+  all.clock.advance(100);
+  await nextIteration();
   await all.end();
 });
 
@@ -181,9 +181,9 @@ Deno.test("Server.serve() outlives whatever accept() rejects with", async () => 
   ];
   for (const error of errors) {
     all.listener.push(error, sent(""));
-    await nextTurn();
-    all.clock.turn(100);
-    await nextTurn();
+    await nextIteration();
+    all.clock.advance(100);
+    await nextIteration();
   }
   assertEquals(all.server.status.served, errors.length);
   assertEquals(all.reports.length, 1);
@@ -195,7 +195,7 @@ Deno.test("Server.serve() ends when its listener is closed under it", async () =
     const all = serving(new FakeListener());
     const conn = new FakeConn();
     all.listener.push(conn, closed);
-    await nextTurn();
+    await nextIteration();
     assert(!all.ended, "a client is still in flight");
     conn.halfClose();
     await all.served;
@@ -210,16 +210,16 @@ Deno.test("Server.serve() accepts no more than maxClients, and the next when one
   const all = serving(new FakeListener(), { maxClients: 3 });
   const conns = Array.from({ length: 5 }, () => new FakeConn());
   all.listener.push(...conns);
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 3]);
   conns[1]?.halfClose(); // served
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 4]);
   conns[0]?.break(new Deno.errors.ConnectionReset("reset")); // dropped
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.server.status.active, all.listener.accepts], [3, 5]);
   all.log.onRoom(); // says that there may be room: there is none
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.listener.accepts, 5);
   for (const conn of conns) conn.halfClose();
   await until(() => all.server.status.active === 0, "the rest to end");
@@ -235,18 +235,18 @@ Deno.test("Server.serve() accepts nobody while the log is full, and goes on when
   await until(() => all.server.status.served === 2, "two clients served without their lines");
   assert(all.log.full);
   all.listener.push(late);
-  await nextTurn();
-  all.clock.turn(5000);
-  await nextTurn();
+  await nextIteration();
+  all.clock.advance(5000);
+  await nextIteration();
   // An accept was pending when the log became full; after that client there is none.
   const { accepts } = all.listener;
   all.listener.push(sent("4"));
-  await nextTurn();
+  await nextIteration();
   assertEquals([all.listener.accepts, all.listener.accepting], [accepts, false]);
   assertEquals(all.server.status.queuedLines, 2);
 
   all.file.failure = undefined;
-  all.clock.turn(1000);
+  all.clock.advance(1000);
   late.send("3").halfClose();
   await until(() => all.server.status.served === 4, "those who had to wait");
   assertEquals(all.file.text.split("\n").length, 5);
@@ -257,15 +257,15 @@ Deno.test("Server drops a silent client after 1 to 1.25 times the idle timeout, 
   for (const late of [0, 1, 249, 250, 499, 777, 1000]) { // milliseconds after the start at which it is accepted
     for (const message of ["", "abc"]) {
       const all = serving(new FakeListener(), { idleTimeout: 1 });
-      all.clock.turn(late);
+      all.clock.advance(late);
       const conn = new FakeConn().send(message);
       all.listener.push(conn);
-      await nextTurn();
-      all.clock.turn(999);
-      await nextTurn();
+      await nextIteration();
+      all.clock.advance(999);
+      await nextIteration();
       assert(!conn.closed, `dropped too early, accepted at ${late}`);
-      all.clock.turn(251);
-      await nextTurn();
+      all.clock.advance(251);
+      await nextIteration();
       assert(conn.closed, `dropped too late, accepted at ${late}`);
       assertEquals(all.server.status.dropped.idle, 1);
       assertEquals(all.reports.map(({ level, properties }) => [level, properties]), [["WARN", {
@@ -286,15 +286,15 @@ Deno.test("Server drops a client that does not read its reply", async () => {
   const conn = sent("hello");
   conn.window = 0;
   all.listener.push(conn);
-  await nextTurn();
+  await nextIteration();
   for (let i = 0; i < 5; i++) { // it takes a byte now and then
-    all.clock.turn(990);
+    all.clock.advance(990);
     conn.take(i % 2);
-    await nextTurn();
+    await nextIteration();
     if (i % 2 === 0 && i > 0) break;
   }
-  all.clock.turn(1250);
-  await nextTurn();
+  all.clock.advance(1250);
+  await nextIteration();
   assert(conn.closed);
   assertEquals(all.server.status.dropped.idle, 1);
   await all.end();
@@ -305,17 +305,17 @@ Deno.test("Server keeps a client that drips, while it sends and while it is answ
   const conn = new FakeConn();
   conn.window = 0;
   all.listener.push(conn);
-  await nextTurn();
+  await nextIteration();
   for (let i = 0; i < 20; i++) {
     conn.send("x");
-    await nextTurn();
-    all.clock.turn(999);
+    await nextIteration();
+    all.clock.advance(999);
   }
   conn.halfClose();
   for (let i = 0; i < 20; i++) {
     conn.take(1);
-    await nextTurn();
-    all.clock.turn(999);
+    await nextIteration();
+    all.clock.advance(999);
   }
   await until(() => all.server.status.served === 1, "the dripping client");
   assertEquals(conn.echoed, "x".repeat(20));
@@ -327,9 +327,9 @@ Deno.test("Server drops nobody for idling when the timeout is 0", async () => {
   const all = serving(new FakeListener(), { idleTimeout: 0 });
   const conn = new FakeConn();
   all.listener.push(conn);
-  await nextTurn();
+  await nextIteration();
   assertEquals(all.clock.pending, 0);
-  all.clock.turn(1e9);
+  all.clock.advance(1e9);
   conn.halfClose();
   await until(() => all.server.status.served === 1, "the patient client");
   await all.end();
@@ -337,9 +337,9 @@ Deno.test("Server drops nobody for idling when the timeout is 0", async () => {
 
 Deno.test("Server.stop() ends a server that has no client", async () => {
   const all = serving(new FakeListener());
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(10);
+  all.clock.advance(10);
   await all.served;
   assert(all.listener.closed);
   assertEquals(all.clock.pending, 0);
@@ -350,12 +350,12 @@ Deno.test("Server.stop() lets clients in flight finish", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: 20 }, () => new FakeConn().send("half "));
   all.listener.push(...conns);
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(10);
-  await nextTurn();
+  all.clock.advance(10);
+  await nextIteration();
   assert(all.listener.closed);
-  all.clock.turn(9000);
+  all.clock.advance(9000);
   for (const conn of conns) conn.send("and half").halfClose();
   await all.served;
   for (const conn of conns) assertEquals(conn.echoed, "half and half");
@@ -371,12 +371,12 @@ Deno.test("Server.stop() drops stuck clients at the drain timeout, and reports e
   const [sending, answered] = [new FakeConn().send("a"), sent("bc")];
   answered.window = 1;
   all.listener.push(sending, answered);
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(2499);
-  await nextTurn();
+  all.clock.advance(2499);
+  await nextIteration();
   assertEquals([all.ended, sending.closed, answered.closed], [false, false, false]);
-  all.clock.turn(1);
+  all.clock.advance(1);
   await all.served;
   assert(sending.closed && answered.closed);
   assertEquals(all.server.status.dropped.drain, 2);
@@ -390,9 +390,9 @@ Deno.test("Server.stop() drops stuck clients at the drain timeout, and reports e
 Deno.test("Server.stop() with a timeout of 0 drops everybody", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 0 });
   all.listener.push(new FakeConn(), new FakeConn());
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(0);
+  all.clock.advance(0);
   await all.served;
   assertEquals(all.server.status.dropped.drain, 2);
   all.log.close();
@@ -400,16 +400,16 @@ Deno.test("Server.stop() with a timeout of 0 drops everybody", async () => {
 
 Deno.test("Server.stop() accepts who waits in the queue before it closes the listener", async () => {
   const all = serving(new FakeListener());
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
   for (let i = 0; i < 50; i++) { // one each turn: the queue is never empty for two
     all.listener.push(sent("hello"));
-    await nextTurn();
-    all.clock.turn(1);
+    await nextIteration();
+    all.clock.advance(1);
   }
   assert(!all.listener.closed);
-  await nextTurn();
-  all.clock.turn(20);
+  await nextIteration();
+  all.clock.advance(20);
   await all.served;
   assertEquals(all.server.status.served, 50);
   all.log.close();
@@ -419,16 +419,16 @@ Deno.test("Server.stop() accepts who waits also when maxClients are in flight", 
   const all = serving(new FakeListener(), { maxClients: 1 });
   const [inHand, waiting] = [new FakeConn(), new FakeConn()];
   all.listener.push(inHand, waiting);
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(1000);
-  await nextTurn();
+  all.clock.advance(1000);
+  await nextIteration();
   assert(!all.listener.closed, "somebody may wait");
   for (const conn of [inHand, waiting]) {
     conn.send("hello").halfClose();
-    await nextTurn();
+    await nextIteration();
   }
-  all.clock.turn(20);
+  all.clock.advance(20);
   await all.served;
   assertEquals(all.server.status.served, 2);
   all.log.close();
@@ -437,11 +437,11 @@ Deno.test("Server.stop() accepts who waits also when maxClients are in flight", 
 Deno.test("Server.stop() ends at the drain timeout also while a shortage lasts or the log is full", async () => {
   const short = serving(new FakeListener());
   short.listener.push(...Array.from({ length: 1000 }, shortage));
-  await nextTurn();
+  await nextIteration();
   short.server.stop();
   for (let ms = 0; ms < 10_100; ms += 100) {
-    short.clock.turn(100);
-    await nextTurn();
+    short.clock.advance(100);
+    await nextIteration();
   }
   await short.served;
   assertEquals([short.listener.closed, short.clock.pending], [true, 0]);
@@ -452,7 +452,7 @@ Deno.test("Server.stop() ends at the drain timeout also while a shortage lasts o
   full.listener.push(sent(""), new FakeConn());
   await until(() => full.server.status.served === 1, "the first client");
   full.server.stop();
-  full.clock.turn(10_000);
+  full.clock.advance(10_000);
   await full.served;
   assert(full.listener.closed);
   assertEquals(full.log.close(), "[client 1]: received 0 bytes\n");
@@ -461,7 +461,7 @@ Deno.test("Server.stop() ends at the drain timeout also while a shortage lasts o
 Deno.test("Server.stop() ends though clients keep coming: those after the queue's length are not accepted", async () => {
   const all = serving(new FakeListener());
   const conns = Array.from({ length: BACKLOG + 10 }, () => sent("x"));
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
   all.listener.push(...conns);
   await all.served;
@@ -475,15 +475,15 @@ Deno.test("Server.stop() within a second of the first time is the first time; la
     const all = serving(new FakeListener());
     const [sending, queued] = [new FakeConn(), new FakeConn()];
     all.listener.push(sending);
-    await nextTurn();
+    await nextIteration();
     assertEquals(all.server.stop(), false);
-    all.clock.turn(pause);
+    all.clock.advance(pause);
     all.listener.push(queued);
-    await nextTurn();
+    await nextIteration();
     assertEquals(all.server.stop(), pause >= 1000);
-    await nextTurn();
+    await nextIteration();
     assertEquals([all.ended, sending.closed, all.server.status.dropped.drain > 0], Array(3).fill(pause >= 1000));
-    all.clock.turn(10_000);
+    all.clock.advance(10_000);
     await all.served;
     const stops = all.reports.filter(({ message }) => message.startsWith("stopping"));
     assertEquals([stops.length, all.clock.pending], [1, 0]);
@@ -496,13 +496,13 @@ Deno.test("Server.stop() lets nobody join who was accepted in the very turn in w
     const all = serving(new FakeListener(), { idleTimeout: 0, maxClients: 1 });
     const [inHand, waiting] = [new FakeConn(), new FakeConn()];
     all.listener.push(inHand, waiting);
-    await nextTurn();
+    await nextIteration();
     all.server.stop();
-    all.clock.turn(1000);
+    all.clock.advance(1000);
     inHand.halfClose(); // so the other is accepted
     for (let i = 0; i < microtasks; i++) await Promise.resolve();
     all.server.stop();
-    await nextTurn();
+    await nextIteration();
     assert(all.ended, `somebody is in flight after ${microtasks} microtasks`);
     all.log.close();
   }
@@ -514,8 +514,8 @@ Deno.test("Server drains by itself after maxAccepts clients, says why, and is wo
   all.listener.push(...conns); // the fourth is in the queue by then
   await until(() => all.server.status.served === 3, "all but one");
   assert(all.server.wornOut);
-  all.clock.turn(10);
-  await nextTurn();
+  all.clock.advance(10);
+  await nextIteration();
   assert(all.listener.closed && !all.ended);
   conns[2]?.halfClose();
   await all.served;
@@ -528,13 +528,13 @@ Deno.test("Server.stop() twice, and after the end, is harmless", async () => {
   const all = serving(new FakeListener(), { drainTimeout: 5 });
   const conn = new FakeConn();
   all.listener.push(conn);
-  await nextTurn();
+  await nextIteration();
   all.server.stop();
-  all.clock.turn(500);
+  all.clock.advance(500);
   const { pending } = all.clock;
   all.server.stop(); // begins nothing anew
   assertEquals(all.clock.pending, pending);
-  all.clock.turn(4500);
+  all.clock.advance(4500);
   await all.served;
   assertEquals(all.server.status.dropped.drain, 1);
   all.server.stop();
@@ -544,7 +544,7 @@ Deno.test("Server.stop() twice, and after the end, is harmless", async () => {
 
 Deno.test("Server.status and Server.reportStatus() tell the figures", async () => {
   const all = serving(new FakeListener(), { maxMessage: 10, idleTimeout: 1 });
-  all.clock.turn(1500);
+  all.clock.advance(1500);
   all.listener.push(
     sent("12345"),
     sent("1234567"),
@@ -579,7 +579,7 @@ Deno.test("Server.status and Server.reportStatus() tell the figures", async () =
   );
   assert(!message?.includes("{"), message);
 
-  all.clock.turn(1250);
+  all.clock.advance(1250);
   await until(() => all.server.status.active === 0, "the client that is held");
   await all.end();
 });
@@ -592,7 +592,7 @@ function connect({ addr: { hostname, port } }: Deno.TcpListener): Promise<Deno.T
 }
 
 Deno.test({
-  ...unless(noNet, "Server.serve() serves over TCP: every byte back, the line in the file before the close"),
+  ...ignoreIf(noNet, "Server.serve() serves over TCP: every byte back, the line in the file before the close"),
   async fn() {
     const all = serving(listen("127.0.0.1", 0));
     for (const [i, length] of [0, 1, 4096, 4097, 100_000, 999_999, 1_000_000].entries()) {
@@ -607,7 +607,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...unless(noNet, "Server.serve() lets no slow client hold up another"),
+  ...ignoreIf(noNet, "Server.serve() lets no slow client hold up another"),
   async fn() {
     const all = serving(listen("127.0.0.1", 0));
     using slow = await connect(all.listener);
@@ -618,8 +618,8 @@ Deno.test({
     await until(() => all.server.status.active === 2, "both to be accepted");
     await Promise.all(Array.from({ length: 50 }, (_, i) => roundTrip(all.listener.addr, pattern(i * 100))));
     await slow.closeWrite();
-    assertEquals(await readToEnd(slow), new Uint8Array([1]));
-    assertEquals((await readToEnd(deaf)).length, 1_000_000);
+    assertEquals(await readToEof(slow), new Uint8Array([1]));
+    assertEquals((await readToEof(deaf)).length, 1_000_000);
     await until(() => all.server.status.active === 0, "all to end");
     assertEquals(all.server.status.served, 52);
     await all.end();
@@ -627,7 +627,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...unless(noNet, "Server.stop() serves those who wait in the kernel's queue"),
+  ...ignoreIf(noNet, "Server.stop() serves those who wait in the kernel's queue"),
   async fn() {
     const listener = listen("127.0.0.1", 0);
     const conns = await Promise.all(Array.from({ length: 50 }, () => connect(listener)));
@@ -637,7 +637,7 @@ Deno.test({
       using _ = conn;
       await conn.write(pattern(100, i));
       await conn.closeWrite();
-      assertEquals(await readToEnd(conn), pattern(100, i));
+      assertEquals(await readToEof(conn), pattern(100, i));
     });
     await Promise.all(echoes);
     await until(() => all.server.status.active === 0, "all to end");
@@ -647,7 +647,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...unless(noNet, "Server holds nothing after thousands of clients, through every way out"),
+  ...ignoreIf(noNet, "Server holds nothing after thousands of clients, through every way out"),
   async fn() {
     const limits = { maxMessage: 50_000, maxBuffered: 10_000_000, idleTimeout: 20, maxClients: 400 };
     const all = serving(listen("127.0.0.1", 0), limits);
@@ -667,7 +667,7 @@ Deno.test({
       await times(200, async (i) => assertEquals((await roundTrip(addr, pattern(i * 50, i))).length, i * 50));
       // Reset: at once, while sending, while answered.
       await times(100, async (i) => {
-        const client = await RudeClient.connect(addr);
+        const client = await ResettingClient.connect(addr);
         if (i % 3 > 0) await client.write(pattern(30_000));
         if (i % 3 > 1) await client.end();
         if (i % 3 > 1) await client.firstBytes();
@@ -677,7 +677,7 @@ Deno.test({
       await times(100, async () => {
         using conn = await connect(all.listener);
         await writeAll(conn, new Uint8Array(50_001));
-        await ending(conn);
+        await waitForClose(conn);
       });
       await nobody();
       // Idle, and over the buffers: 84 KiB for each of 150 are more than there are.
@@ -687,10 +687,10 @@ Deno.test({
         return conn;
       });
       await until(() => accounted() + server.status.active === (round + 1) * 550, "all to be accepted");
-      clock.turn(25_000);
+      clock.advance(25_000);
       await times(silent.length, async (i) => {
         using conn = silent[i];
-        if (conn !== undefined) await ending(conn);
+        if (conn !== undefined) await waitForClose(conn);
       });
       await nobody();
       assertEquals(server.status.buffered, 0);
@@ -706,10 +706,10 @@ Deno.test({
     server.stop();
     for (let i = 0; i < 100; i++) await last[i]?.closeWrite();
     await until(() => server.status.active === 100, "half of them to finish");
-    clock.turn(10_000);
+    clock.advance(10_000);
     await all.served;
     for (const conn of last) {
-      await ending(conn);
+      await waitForClose(conn);
       conn.close();
     }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { output } from "../installation.ts";
+import { output } from "../../support/commands.ts";
 import { removeCgroups, SOURCE } from "./debian.ts";
 
 /** A machine that commands can be run on. */

@@ -3,12 +3,13 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { TemporaryFolder } from "../../support/temporary_folder.ts";
 import { needing } from "../requirements.ts";
 import { Container } from "./container.ts";
 import type { Outcome } from "./crowd.ts";
 import { makeDebian } from "./debian.ts";
 import { documented } from "./documented.ts";
-import { crowd, echo, until } from "./scripts.ts";
+import { crowd, echo, retry } from "./scripts.ts";
 
 /** Adds settings to a unit. */
 const settings = (unit: string, lines: string) =>
@@ -23,9 +24,8 @@ const LOG = "/var/log/echo-server/access.log";
 Deno.test({
   ...needing("the service on a machine that has booted", "root", "mmdebstrap", "systemd-nspawn", "nsenter"),
   async fn(t) {
-    const folder = await Deno.makeTempDir({ prefix: "echo-machine-" });
     await using cleanup = new AsyncDisposableStack();
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = cleanup.use(new TemporaryFolder("echo-machine-"));
     const system = `${folder}/system`;
     const step = async (name: string, fn: () => void | Promise<void>) => assert(await t.step(name, fn), name);
 
@@ -62,8 +62,8 @@ Deno.test({
       await run(`systemctl stop echo-server; systemctl start --no-block echo-server
         until pid=$(systemctl show --property=MainPID --value echo-server) && [ "$pid" != 0 ]; do :; done
         kill -HUP "$pid"
-        ${until(`[ "$(systemctl show --property=NRestarts --value echo-server)" = 1 ]`)}
-        ${until("systemctl is-active --quiet echo-server")}`);
+        ${retry(`[ "$(systemctl show --property=NRestarts --value echo-server)" = 1 ]`)}
+        ${retry("systemctl is-active --quiet echo-server")}`);
       assertEquals(await run(echo("hello")), "hello");
     });
 
@@ -71,10 +71,10 @@ Deno.test({
       await run(settings("echo-server.service", "RestartSec=100ms"));
       await run(
         `systemctl stop echo-server; socat TCP-LISTEN:4000,reuseaddr,fork /dev/null >/dev/null 2>&1 & echo $! >/run/taken
-        ${until("ss -ltn sport = :4000 | grep -q LISTEN")}
+        ${retry("ss -ltn sport = :4000 | grep -q LISTEN")}
         ! systemctl start echo-server
-        ${until(`[ "$(systemctl show --property=NRestarts --value echo-server)" -gt 8 ]`)}
-        kill "$(cat /run/taken)"; ${until("systemctl is-active --quiet echo-server")}`,
+        ${retry(`[ "$(systemctl show --property=NRestarts --value echo-server)" -gt 8 ]`)}
+        kill "$(cat /run/taken)"; ${retry("systemctl is-active --quiet echo-server")}`,
       );
       assertEquals(await run(echo("hello")), "hello");
       assertMatch(
@@ -100,7 +100,7 @@ Deno.test({
         systemctl daemon-reload; systemctl restart echo-server`);
       await run(`${crowd("127.0.0.1 short 2000")}; systemctl kill --signal=USR2 --kill-whom=main echo-server`);
       const current = "journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value echo-server)";
-      await run(`journalctl --sync; ${until(`${current} | grep -q "echo-server.* up [0-9.]* s: "`)}`);
+      await run(`journalctl --sync; ${retry(`${current} | grep -q "echo-server.* up [0-9.]* s: "`)}`);
       const warnings = (await run(`${current} -p warning -o cat`)).trim().split("\n");
       assertEquals(warnings.length, 2000);
       for (const line of warnings) {
@@ -127,7 +127,7 @@ Deno.test({
       await run(`systemctl stop echo-server; rm ${LOG}
         export DENO_DIR=/usr/lib/echo-server/cache
         deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server /usr/lib/echo-server/main.ts >/dev/null 2>&1 & server=$!
-        ${until(`test -e ${LOG}`)}; kill $server; wait $server; ! systemctl start echo-server`);
+        ${retry(`test -e ${LOG}`)}; kill $server; wait $server; ! systemctl start echo-server`);
       await run(`${documented("chown")}; systemctl start echo-server`);
       assertEquals(await run(echo("hello")), "hello");
     });
@@ -172,7 +172,7 @@ Deno.test({
 /** Runs a script while clients come, 16 at a time. Returns what became of them. */
 async function underLoad(run: (script: string) => Promise<string>, address: string, script: string): Promise<Outcome> {
   const printed = await run(`rm -f /run/enough
-    ${crowd(`${address} steady 16`)} >/run/steady 2>&1 & load=$!; ${until("grep -q way /run/steady")}; sleep 0.5
+    ${crowd(`${address} steady 16`)} >/run/steady 2>&1 & load=$!; ${retry("grep -q way /run/steady")}; sleep 0.5
     ${script} >/run/script
     sleep 0.5; touch /run/enough; wait $load; tail -n 1 /run/steady`);
   return JSON.parse(printed);

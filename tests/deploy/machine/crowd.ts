@@ -10,8 +10,8 @@
  * @module
  */
 
+import { pattern, readToEof, writeAll } from "../../support/tcp_client.ts";
 import { echo, Load } from "../load.ts";
-import { pattern, readToEnd, writeAll } from "../../support/tcp_client.ts";
 
 /** Connections that are opened at a time. */
 const AT_A_TIME = 50;
@@ -70,7 +70,7 @@ async function good(hostname: string, seconds: number): Promise<Outcome> {
 async function short(hostname: string, count: number): Promise<void> {
   const conns = await open(hostname, count, async (conn) => {
     await writeAll(conn, pattern(3));
-    await readToEnd(conn);
+    await readToEof(conn);
   });
   for (const conn of conns) conn.close();
 }

@@ -4,10 +4,8 @@
  * @module
  */
 
-import { output } from "../installation.ts";
+import { output, ROOT } from "../../support/commands.ts";
 import { documented } from "./documented.ts";
-
-const CHECKOUT = new URL("../../..", import.meta.url).pathname;
 
 /** Where the checkout is in the system. Scripts that run in it start there. */
 export const SOURCE = "/usr/src/echo-server";
@@ -42,7 +40,7 @@ export async function makeDebian(folder: string, packages: string[] = [], hooks:
   await output("install", "-D", "-m", "755", Deno.execPath(), `${folder}/root/.deno/bin/deno`);
   await output("mkdir", "-p", folder + SOURCE);
   const parts = ["main.ts", "lib", "deno.json", "deno.lock", "deploy", "tests"];
-  await output("cp", "-r", ...parts.map((part) => CHECKOUT + part), folder + SOURCE);
+  await output("cp", "-r", ...parts.map((part) => ROOT + part), folder + SOURCE);
   const install = `cd ${SOURCE}; PATH=/root/.deno/bin:$PATH; export PATH; ${documented("install -m 755")}`;
   try {
     await output("sh", "-ec", RUN, "sh", folder, install);

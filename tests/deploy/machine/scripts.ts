@@ -11,5 +11,5 @@ export const echo = (message: string, address = "127.0.0.1") => `printf ${messag
 export const crowd = (args: string) =>
   `env DENO_NO_UPDATE_CHECK=1 deno run -A --no-config --no-lock tests/deploy/machine/crowd.ts ${args}`;
 
-/** Waits until a command succeeds, for a minute. */
-export const until = (command: string) => `timeout 60 sh -c 'until ${command}; do sleep 0.1; done'`;
+/** Runs a command again and again until it succeeds, for a minute. */
+export const retry = (command: string) => `timeout 60 sh -c 'until ${command}; do sleep 0.1; done'`;

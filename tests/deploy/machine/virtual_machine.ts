@@ -4,7 +4,7 @@
  * @module
  */
 
-import { output } from "../installation.ts";
+import { output } from "../../support/commands.ts";
 import { inside, type Machine } from "./container.ts";
 import { makeDebian } from "./debian.ts";
 

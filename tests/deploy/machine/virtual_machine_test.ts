@@ -3,9 +3,10 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { TemporaryFolder } from "../../support/temporary_folder.ts";
 import { needing } from "../requirements.ts";
 import { documented } from "./documented.ts";
-import { crowd, echo, until } from "./scripts.ts";
+import { crowd, echo, retry } from "./scripts.ts";
 import { VirtualMachine } from "./virtual_machine.ts";
 
 const NAME = "the service where memory limits hold";
@@ -16,9 +17,8 @@ Deno.test({
     ? needing(NAME, "root", "mmdebstrap", "systemd-nspawn", "qemu-system-x86_64", "mke2fs")
     : { name: `${NAME} (left out: takes --full)`, ignore: true }),
   async fn(t) {
-    const folder = await Deno.makeTempDir({ prefix: "echo-machine-" });
     await using cleanup = new AsyncDisposableStack();
-    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+    const { path: folder } = cleanup.use(new TemporaryFolder("echo-machine-"));
     const step = async (name: string, fn: () => Promise<void>) => assert(await t.step(name, fn), name);
     await using machine = await VirtualMachine.make(folder);
     const run = (script: string) => machine.run(script);
@@ -73,7 +73,7 @@ Deno.test({
 
     await step("is there again after a power cut under load, and goes on in its log", async () => {
       await run(`rm -f /run/enough; ${crowd("127.0.0.1 steady 16")} >/run/steady 2>&1 &
-        ${until("grep -q way /run/steady")}; sleep 10`);
+        ${retry("grep -q way /run/steady")}; sleep 10`);
       await machine.cutPower();
       await machine.turnOn();
       assertEquals(await run(echo("again")), "again");
