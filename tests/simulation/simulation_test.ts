@@ -2,9 +2,9 @@ import { assertEquals } from "@std/assert";
 import { FOUND } from "./found.ts";
 import { live, read, search, tell, write } from "./search.ts";
 
-Deno.test("the server keeps its promises in 2,000 histories", async () => {
-  const [seed = 0] = crypto.getRandomValues(new Uint16Array(1));
-  console.log(`simulate --seed=${seed}`);
+const [seed = 0] = crypto.getRandomValues(new Uint16Array(1));
+
+Deno.test(`the server keeps its promises in 2,000 histories (--seed=${seed})`, async () => {
   const found = await search(seed, 2000);
   if (found !== undefined) throw new Error(`${found.how}\n${await tell(found.history)}`);
 });
