@@ -1,6 +1,6 @@
 /** Holds the documents to the code. */
 
-import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEFAULTS, HELP } from "../../lib/options.ts";
 import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 
@@ -17,14 +17,6 @@ function table(section: string): string[][] {
 }
 
 const unquoted = (cell: string = "") => cell.replaceAll("`", "");
-
-Deno.test(ignoreIf(missing, "README has at most 1500 words, and no cell over 120 characters"), () => {
-  assertLessOrEqual(README.split(/\s+/).filter((word) => word !== "").length, 1500);
-  for (const line of README.split("\n")) {
-    if (!line.startsWith("|")) continue;
-    for (const cell of line.split("|")) assertLessOrEqual(cell.trim().length, 120, cell);
-  }
-});
 
 Deno.test(ignoreIf(missing, "README's table of flags has those that --help prints, with their defaults"), () => {
   const documented = table("Flags").map(([flag, value]) => [unquoted(flag), unquoted(value)]);

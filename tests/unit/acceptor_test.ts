@@ -76,6 +76,40 @@ Deno.test("Acceptor tries again after a shortage when a client has ended, else a
   assertEquals([all.reports.length, all.clock.pending, all.accepted.length], [1, 0, 0]);
 });
 
+Deno.test("Acceptor reports a shortage once, and the next one after a minute without", async () => {
+  const all = accepting();
+  const fail = async (ms: number) => {
+    all.listener.push(SHORTAGE);
+    await nextIteration();
+    all.clock.advance(ms);
+    await nextIteration();
+  };
+  for (let i = 0; i < 20; i++) await fail(100);
+  assertEquals(all.listener.accepts, 21);
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", SHORTAGE.message]]);
+  await fail(60_000);
+  await fail(60_001);
+  assertEquals(all.reports.length, 1);
+  await fail(100);
+  assertEquals(all.reports.length, 2);
+  all.acceptor.close();
+  await all.loop;
+});
+
+Deno.test("Acceptor takes whatever else accept() rejects with for a shortage", async () => {
+  const all = accepting();
+  const { PermissionDenied, InvalidData, NotCapable } = Deno.errors;
+  for (const error of [new TypeError("?"), new PermissionDenied("?"), new InvalidData("?"), new NotCapable("?")]) {
+    all.listener.push(error, new FakeConn());
+    await nextIteration();
+    all.clock.advance(100);
+    await nextIteration();
+  }
+  assertEquals([all.accepted.length, all.reports.length], [4, 1]);
+  all.acceptor.close();
+  await all.loop;
+});
+
 for (const closed of [new BadResource("closed"), new Interrupted("canceled")]) {
   Deno.test(`Acceptor ends when its listener is closed under it: ${closed.name}`, async () => {
     const all = accepting();
