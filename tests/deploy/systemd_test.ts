@@ -172,10 +172,10 @@ Deno.test({
     await server.line(/access log reopened/);
     await load.serves(200);
     await load.stop();
-    const rude = await ResettingClient.connect(server.address);
-    await rude.write(pattern(3));
+    const resetting = await ResettingClient.connect(server.address);
+    await resetting.write(pattern(3));
     await server.statusWhen(({ buffered }) => buffered > 0);
-    await rude.reset();
+    await resetting.reset();
     await server.line(/dropped after 3 bytes: reset/);
     server.kill("SIGTERM");
     assertEquals(await server.exit(), 0);

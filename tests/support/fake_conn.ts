@@ -6,7 +6,7 @@
 
 import { atOnce, type WhenReady } from "./when_ready.ts";
 
-/** A read or write that waits. */
+/** A pending read or write. */
 interface Operation {
   /** Whether the client or the system lets it be done. */
   canBeDone: () => boolean;
@@ -48,7 +48,7 @@ export class FakeConn implements Deno.TcpConn {
     this.#whenReady = whenReady;
   }
 
-  /** Whether a read or a write waits. */
+  /** Whether a read or a write is pending. */
   get pending(): boolean {
     return this.#pending !== undefined;
   }
@@ -157,7 +157,7 @@ export class FakeConn implements Deno.TcpConn {
     return promise;
   }
 
-  /** Ends the read or write that waits, if it can be: a close that comes after does not undo it. */
+  /** Ends the pending read or write, if it can be: a close that comes after does not undo it. */
   #changed(): this {
     const pending = this.#pending;
     if (pending === undefined || pending.ready) return this;

@@ -6,7 +6,7 @@
 
 import { atOnce, type WhenReady } from "./when_ready.ts";
 
-/** A call of `accept` that waits. */
+/** A pending call of `accept`. */
 interface Pending extends PromiseWithResolvers<Deno.TcpConn> {
   /** Whether it is about to end. */
   ready: boolean;
@@ -15,7 +15,7 @@ interface Pending extends PromiseWithResolvers<Deno.TcpConn> {
 /** A listener that accepts what the test puts in its queue. */
 export class FakeListener implements Deno.TcpListener {
   readonly addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 4000 };
-  /** What waits to be accepted; an error stands for an accept that fails. */
+  /** The pending connections; an error stands for an accept that fails. */
   readonly queue: (Deno.TcpConn | Error)[] = [];
   /** Calls of `accept`. */
   accepts = 0;
@@ -29,7 +29,7 @@ export class FakeListener implements Deno.TcpListener {
     this.#whenReady = whenReady;
   }
 
-  /** Whether a call of `accept` waits for a client. */
+  /** Whether a call of `accept` is pending. */
   get accepting(): boolean {
     return this.#pending !== undefined;
   }
@@ -65,7 +65,7 @@ export class FakeListener implements Deno.TcpListener {
     throw new Error("not used by the server: one failed accept would end it");
   }
 
-  /** Takes what waits first; `undefined` after the close, unless the accept was about to end before it. */
+  /** Takes the first of the queue; `undefined` after the close, unless the accept was about to end before it. */
   protected take(): Deno.TcpConn | Error | undefined {
     return this.queue.shift();
   }

@@ -23,7 +23,7 @@ export class FakeLogFile implements LogFile {
   readonly script: WriteResult[];
   /** When set, every write throws it, whatever the script says. */
   failure: Error | undefined;
-  /** Set for a file that cannot be cut, such as a pipe. */
+  /** Set for a file that cannot be truncated, such as a pipe. */
   cannotTruncate = false;
   /** Writes that took at least one byte. */
   writes = 0;

@@ -18,7 +18,7 @@ export async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void
 }
 
 /**
- * Reads until the end.
+ * Reads until EOF.
  *
  * @param conn Where from.
  * @returns The bytes.
@@ -44,7 +44,7 @@ export async function readToEof(conn: Deno.Conn): Promise<Uint8Array> {
 }
 
 /**
- * Sends a message whole, half-closes, and only then reads until the end.
+ * Sends a message whole, half-closes, and only then reads until EOF.
  *
  * @param address The server's.
  * @param message What is sent.
@@ -58,7 +58,7 @@ export async function roundTrip(address: Address, message: Uint8Array): Promise<
 }
 
 /**
- * Waits until the server has ended the connection, one way or the other. What it sent is thrown away.
+ * Waits until the server has closed or reset the connection. What it sent is discarded.
  *
  * @param conn The connection.
  * @returns Whether it was closed or reset.
@@ -73,7 +73,7 @@ export async function waitForClose(conn: Deno.Conn): Promise<"closed" | "reset">
   }
 }
 
-/** Bytes that tell where they stand: a shifted, doubled or lost one shows. */
+/** Bytes that depend on their position: a shifted, duplicate or lost one shows. */
 export function pattern(length: number, seed: number = 0): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
   let state = (seed * 2_654_435_761 + 1) | 0;
@@ -91,7 +91,7 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** A client that can end with a reset (RST). It stands on `node:net`, since a `Deno.Conn` cannot do it. */
+/** A client that can end with a reset (RST). It uses `node:net`, since a `Deno.Conn` cannot do it. */
 export class ResettingClient {
   readonly #socket: Socket;
   readonly #closed: Promise<void>;
@@ -99,7 +99,7 @@ export class ResettingClient {
   private constructor(socket: Socket) {
     this.#socket = socket;
     this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
-    socket.on("error", () => {}); // whatever the server does to it: it is rude itself
+    socket.on("error", () => {}); // the server may reset it, too
   }
 
   /** Connects. */

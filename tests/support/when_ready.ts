@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Takes what can happen from now on, and has it happen once: at once, or when a simulation's turn has come. */
+/** Takes what can happen from now on, and has it happen once: at once, or when a simulation has drawn it. */
 export type WhenReady = (happen: () => void) => void;
 
 /** Has it happen at once. */

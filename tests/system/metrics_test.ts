@@ -18,10 +18,10 @@ Deno.test({
     await using program = await Program.start({ env: receiver.env(50) });
     await roundTrip(program.address, pattern(5));
     await roundTrip(program.address, pattern(7));
-    const rude = await ResettingClient.connect(program.address);
-    await rude.write(pattern(3));
+    const resetting = await ResettingClient.connect(program.address);
+    await resetting.write(pattern(3));
     await program.statusWhen(({ active, buffered }) => active === 1 && buffered > 0);
-    await rude.reset();
+    await resetting.reset();
     await program.line(/dropped after 3 bytes: reset/);
     using staying = await Deno.connect(program.address);
     await writeAll(staying, pattern(100_000));

@@ -16,7 +16,7 @@ import { canMount, Tmpfs } from "../support/tmpfs.ts";
 /** Clients at a time. */
 const WORKERS = 40;
 
-/** The program's flags: few enough places that some clients wait, and limits that the rude ones can break. */
+/** The program's flags: few enough places that some clients wait, and limits that the faulty ones can break. */
 const FLAGS = ["--max-clients=30", "--max-message=1M", "--max-buffered=64M", "--idle-timeout=2"];
 
 /** The largest message. */
@@ -83,13 +83,13 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Small ones often, large ones now and then. */
 const size = () => Math.min(Math.floor(2 ** (random() * 20.3)), MAX_MESSAGE);
 
-// Whole clients send an even number of bytes and rude ones, some of whom the program may serve to the end without
+// Whole clients send an even number of bytes and faulty ones, some of whom the program may serve to the end without
 // their noticing, an odd one: so the log tells them apart.
 const even = () => size() & ~1;
 const odd = () => Math.max(size() - 1, 0) | 1;
 
 const whole: number[] = []; // the sizes of the clients that were served to the end
-let rude = 0; // the others
+let faulty = 0; // the others
 
 /** A client that sends its message in pieces of any size, and must get it back. */
 async function wholeClient(program: Program): Promise<void> {
@@ -121,7 +121,7 @@ async function drippingClient(program: Program): Promise<void> {
 
 /** A client that resets the connection at some point. */
 async function resettingClient(program: Program): Promise<void> {
-  rude++;
+  faulty++;
   const client = await ResettingClient.connect(program.address);
   if (random() < 0.8) await client.write(pattern(odd()));
   if (random() < 0.5) await client.end();
@@ -131,7 +131,7 @@ async function resettingClient(program: Program): Promise<void> {
 
 /** A client that leaves without reading its reply. */
 async function leavingClient(program: Program): Promise<void> {
-  rude++;
+  faulty++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(odd()));
   await conn.closeWrite();
@@ -139,7 +139,7 @@ async function leavingClient(program: Program): Promise<void> {
 
 /** A client that sends too much. */
 async function greedyClient(program: Program): Promise<void> {
-  rude++;
+  faulty++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(MAX_MESSAGE + 1)).catch(() => {}); // it may be dropped while it still sends
   await waitForClose(conn);
@@ -147,7 +147,7 @@ async function greedyClient(program: Program): Promise<void> {
 
 /** A client that says something and no more. */
 async function silentClient(program: Program): Promise<void> {
-  rude++;
+  faulty++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(odd()));
   await waitForClose(conn);
@@ -249,7 +249,7 @@ async function soak(): Promise<void> {
   const progress = setInterval(async () => {
     const { resident, descriptors } = await program.statistics();
     console.log(
-      `${Math.round((performance.now() - start) / 1000)} s: ${whole.length} clients whole, ${rude} rude, ` +
+      `${Math.round((performance.now() - start) / 1000)} s: ${whole.length} clients whole, ${faulty} faulty, ` +
         `${rotations} rotations, ${descriptors} descriptors, ${Math.round(resident / 1024 ** 2)} MiB resident`,
     );
   }, 1000);

@@ -107,9 +107,9 @@ Deno.test({
     // When head has left, stderr is at its end for the test and a closed pipe for the program.
     await assertRejects(() => program.line(/a second line/), Error, "ended without");
     for (const signal of ["SIGUSR2", "SIGUSR2", "SIGHUP"] as const) program.kill(signal);
-    const rude = await ResettingClient.connect(program.address);
-    await rude.write(pattern(3));
-    await rude.reset();
+    const resetting = await ResettingClient.connect(program.address);
+    await resetting.write(pattern(3));
+    await resetting.reset();
     assertEquals(await roundTrip(program.address, pattern(5)), pattern(5));
     await until(() => program.log() !== "");
     assertMatch(program.log(), /^\[client \d\]: received 5 bytes\n$/);
