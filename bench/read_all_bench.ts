@@ -1,7 +1,7 @@
-import { ChunkPool } from "../lib/chunk_pool.ts";
+import { BufferPool } from "../lib/buffer_pool.ts";
 import { Message, readAll } from "../lib/read_all.ts";
 
-/** A client that sends `length` bytes and is read `step` at a time; a read costs what a promise costs. */
+/** A client that sends `length` bytes, of which a read returns at most `step`. A read costs no more than a promise. */
 function sender(length: number, step: number) {
   return {
     read(buffer: Uint8Array): Promise<number | null> {
@@ -13,7 +13,7 @@ function sender(length: number, step: number) {
   };
 }
 
-const pool = new ChunkPool();
+const pool = new BufferPool();
 
 function bench(name: string, length: number, step: number): void {
   Deno.bench(`readAll() ${name}`, async () => {

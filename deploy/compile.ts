@@ -24,14 +24,14 @@ function commit(): string {
   return "commit unknown";
 }
 
-/** What is compiled: the program may not read the repository when it runs, so the commit is written into it. */
+/** The text of the module that is compiled. The commit is part of it, since the program may not read the repository. */
 export function entry(): string {
   return `import { main } from "../main.ts";\n\nDeno.exitCode = await main(Deno.args, ${JSON.stringify(commit())});\n`;
 }
 
 function compile(): number {
   if (Deno.args.length > 0) {
-    console.error(`deno task compile takes no arguments, not ${Deno.args.join(" ")}: it makes ${ARTIFACT}`);
+    console.error(`deno task compile takes no arguments, current value is "${Deno.args.join(" ")}"`);
     return 2;
   }
   Deno.mkdirSync("dist", { recursive: true });
@@ -48,11 +48,11 @@ function compile(): number {
   ]);
   Deno.removeSync(ENTRY);
   if (success) {
-    console.log(`${ARTIFACT} is made`);
+    console.log(`made ${ARTIFACT}`);
     return 0;
   }
-  const missing =
-    `cannot compile: Deno's denort ${Deno.version.deno} cannot be had from here; download it elsewhere and name it in DENORT_BIN`;
+  const missing = `cannot compile: denort of Deno ${Deno.version.deno} cannot be downloaded from here; ` +
+    "download it elsewhere and set DENORT_BIN to its path";
   console.error(/denort|base binary/.test(stderr) ? missing : stderr);
   return 1;
 }

@@ -5,90 +5,71 @@
  */
 
 import type { Clock } from "./clock.ts";
-import { type Diagnostics, messageOf } from "./diagnostics.ts";
+import { errorMessage } from "./errors.ts";
+import type { Logger } from "./logger.ts";
 
-/** The file that lines are appended to. `Deno.FsFile` is one. */
-export interface LogFile {
-  /** Appends some of the bytes and returns how many. */
-  writeSync(bytes: Uint8Array): number;
-  /** Moves to a position and returns it, in bytes from the start. */
-  seekSync(offset: number, whence: Deno.SeekMode): number;
-  /** Cuts the file to so many bytes. */
-  truncateSync(length: number): void;
-  /** Closes the file. */
-  close(): void;
-}
+/** The part of `Deno.FsFile` that the log uses. */
+export type LogFile = Pick<Deno.FsFile, "writeSync" | "seekSync" | "truncateSync" | "close">;
 
-/** What an {@linkcode AccessLog} works with. */
-export interface AccessLogOptions {
-  /** Opens the file by its path; called at once and by {@linkcode AccessLog.reopen}. What it throws is passed on. */
-  open: () => LogFile;
-  /** Where a disk that fails, and its recovery, are reported. */
-  diagnostics: Diagnostics;
-  /** What the tries to write again are timed by. */
-  clock: Clock;
-  /** Bytes of lines that may wait for the disk before {@linkcode AccessLog.full}. Default: 64 MiB. */
-  maxQueued?: number;
-}
+/** Bytes of lines that may be queued while the file cannot be written. */
+const MAX_QUEUED_BYTES = 67_108_864;
 
-/** Bytes of lines that may wait for the disk. */
-const MAX_QUEUED = 67_108_864;
-
-/** Bytes that the buffer for lines begins with; enough for over a thousand clients that end in one turn. */
-const BUFFER_SIZE = 65_536;
-
-/** Milliseconds between two tries to write while the disk fails. */
-const RETRY_INTERVAL = 1000;
-
-const NEWLINE = 0x0a;
+/** Milliseconds between two tries to write while the file cannot be written. */
+const RETRY_INTERVAL_MS = 1000;
 
 /**
  * Appends one line for each client, in the order of the calls.
  *
- * Lines of one turn of the event loop go into one write. A line that cannot be written waits in order, and is tried
- * again every second until it is written whole; nobody waits for it meanwhile.
+ * Lines of one event-loop iteration go into one write. A line that cannot be written is queued, in order, and tried
+ * again every second until it is written whole; serving goes on meanwhile.
  *
  * @example Append a line
  * ```ts ignore
- * const log = new AccessLog({ open: () => Deno.openSync("access.log", { append: true, create: true }), diagnostics, clock });
+ * const log = new AccessLog(() => Deno.openSync("access.log", { append: true, create: true }), logger, monotonic);
  * await log.append(1, 5); // [client 1]: received 5 bytes
  * ```
  */
 export class AccessLog {
-  /** Called when the log is no longer full. Whoever stops at {@linkcode AccessLog.full} sets it. */
-  onRoom: () => void = () => {};
-
-  readonly #options: AccessLogOptions;
-  readonly #maxQueued: number;
+  readonly #encoder = new TextEncoder();
   #file: LogFile;
 
-  // The lines that are still to be written. Whatever was written is moved out, so they begin at 0.
-  #lines = new Uint8Array(BUFFER_SIZE);
-  #end = 0;
-
-  #turn: PromiseWithResolvers<void> | undefined; // the write at the end of this turn, once a line asked for one
-  #outage: { retry: Disposable; caughtUp: number } | undefined; // while the disk fails; lines that it took meanwhile
+  #queued = ""; // lines that are not in the file; ASCII, so a character is a byte
+  #queuedLines = 0;
+  #batch: PromiseWithResolvers<void> | undefined; // the next write, once a line waits for it
+  #retry: Disposable | undefined; // while the file cannot be written
+  #onCapacity: () => void = () => {};
 
   /**
    * Opens the file.
    *
-   * @param options What it works with.
-   * @throws What `options.open` throws.
+   * @param open Opens the file by its path, now and at {@linkcode AccessLog.reopen}.
+   * @param logger Where an outage and its end are reported.
+   * @param clock What retries are timed by.
+   * @param maxQueuedBytes Bytes of lines from which on {@linkcode AccessLog.hasCapacity} is false.
+   * @throws What `open` throws.
    */
-  constructor(options: AccessLogOptions) {
-    this.#options = options;
-    this.#maxQueued = options.maxQueued ?? MAX_QUEUED;
-    this.#file = options.open();
+  constructor(
+    private readonly open: () => LogFile,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+    private readonly maxQueuedBytes: number = MAX_QUEUED_BYTES,
+  ) {
+    this.#file = open();
   }
 
-  /** Lines that are not in the file. */
+  /** Lines that are not in the file yet. */
   get queuedLines(): number {
-    return this.#countLines(this.#end);
+    return this.#queuedLines;
   }
 
-  /** Whether as much waits for the disk as may. Lines are still taken, but no more clients should be. */
-  get full(): boolean {
-    return this.#end >= this.#maxQueued;
+  /** Whether the server may accept more clients. Without capacity lines of clients in flight are still taken. */
+  get hasCapacity(): boolean {
+    return this.#queued.length < this.maxQueuedBytes;
+  }
+
+  /** Has a function called whenever the log has capacity again. */
+  onCapacity(notify: () => void): void {
+    this.#onCapacity = notify;
   }
 
   /**
@@ -96,116 +77,96 @@ export class AccessLog {
    *
    * @param client The client's number.
    * @param bytes Bytes received from it.
-   * @returns A promise that resolves when write(2) has taken the line; `undefined` while the disk fails, when the line
-   * is queued.
+   * @returns Resolves when write(2) has returned; `undefined` if the file cannot be written and the line is queued.
    */
   append(client: number, bytes: number): Promise<void> | undefined {
-    const line = `[client ${client}]: received ${bytes} bytes\n`;
-    if (this.#end + line.length > this.#lines.length) this.#double();
-    for (let i = 0; i < line.length; i++) this.#lines[this.#end++] = line.charCodeAt(i);
-    if (this.#outage !== undefined) return undefined;
-    if (this.#turn === undefined) {
-      this.#turn = Promise.withResolvers();
-      // A microtask runs after those that are queued: the other clients whose last write ended in this turn append first.
-      queueMicrotask(() => this.#endTurn());
+    this.#queued += `[client ${client}]: received ${bytes} bytes\n`;
+    this.#queuedLines++;
+    if (this.#retry !== undefined) return undefined;
+    if (this.#batch === undefined) {
+      this.#batch = Promise.withResolvers();
+      // Microtasks that are queued already run first: other clients whose last write has ended append to the same batch.
+      queueMicrotask(() => this.#writeBatch());
     }
-    return this.#turn.promise;
+    return this.#batch.promise;
   }
 
-  /**
-   * Opens the file anew by its path, after a rotation. What is still queued goes to the new file.
-   *
-   * @throws What `options.open` throws; the old file then stays in use.
-   */
+  /** Opens the file again by its path, after a rotation. If that fails, the old file stays in use, and that is reported. */
   reopen(): void {
-    const file = this.#options.open();
-    this.#write(); // what this turn has appended belongs to the old file
+    let file: LogFile;
+    try {
+      file = this.open();
+    } catch (error) {
+      return this.logger.error("the old access log stays in use: {cause}", { cause: errorMessage(error) });
+    }
+    this.#write(); // what this event-loop iteration has appended belongs to the old file
     this.#file.close();
     this.#file = file;
-    this.#write(); // what the old file did not take
+    this.#write(); // what could not be written to the old file
+    this.logger.info("access log reopened");
   }
 
-  /**
-   * Writes what is queued, if the disk lets it, and closes the file.
-   *
-   * @returns The lines that could not be written; empty when all could.
-   */
+  /** Writes what is queued, if possible, and closes the file. Returns the lines that could not be written. */
   close(): string {
     this.#write();
-    this.#outage?.retry[Symbol.dispose]();
+    this.#retry?.[Symbol.dispose]();
     this.#file.close();
-    return new TextDecoder().decode(this.#lines.subarray(0, this.#end));
+    return this.#queued;
   }
 
-  #endTurn(): void {
+  #writeBatch(): void {
+    const batch = this.#batch;
+    this.#batch = undefined; // a line that is appended from here on waits for the next write
     this.#write();
-    this.#turn?.resolve();
-    this.#turn = undefined;
+    batch?.resolve();
   }
 
-  /** Writes what is queued and goes on after short writes. What the disk does not take stays queued, in whole lines. */
+  /** Writes what is queued and continues short writes. What cannot be written stays queued, in whole lines. */
   #write(): void {
-    if (this.#end === 0) return;
-    const { full } = this;
+    if (this.#queued === "") return;
+    const { hasCapacity } = this;
+    const bytes = this.#encoder.encode(this.#queued);
     let written = 0;
-    let failure: { cause: unknown } | undefined;
     try {
-      while (written < this.#end) {
-        const bytes = this.#file.writeSync(this.#lines.subarray(written, this.#end));
-        if (bytes === 0) throw new Error("nothing was written");
-        written += bytes;
+      while (written < bytes.length) {
+        const count = this.#file.writeSync(bytes.subarray(written));
+        if (count === 0) throw new Error("write(2) has written nothing");
+        written += count;
       }
+      this.#endOutage();
     } catch (cause) {
-      failure = { cause };
-      const torn = written - (written === 0 ? 0 : this.#lines.lastIndexOf(NEWLINE, written - 1) + 1);
-      if (torn > 0) this.#cut(torn);
-      written -= torn;
+      const partial = written === 0 ? 0 : written - this.#queued.lastIndexOf("\n", written - 1) - 1;
+      if (partial > 0) this.#truncate(partial);
+      written -= partial;
+      this.#beginOutage(cause);
     }
-    if (this.#outage !== undefined) this.#outage.caughtUp += this.#countLines(written);
-    this.#lines.copyWithin(0, written, this.#end);
-    this.#end -= written;
-    if (failure !== undefined) this.#onFailure(failure.cause);
-    else if (this.#outage !== undefined) this.#onRecovery(this.#outage);
-    if (full && !this.full) this.onRoom();
+    const isAll = written === bytes.length;
+    this.#queuedLines -= isAll ? this.#queuedLines : this.#queued.slice(0, written).split("\n").length - 1;
+    this.#queued = this.#queued.slice(written);
+    if (!hasCapacity && this.hasCapacity) this.#onCapacity();
   }
 
-  /** Takes the part of a line that the disk has taken back out of the file. */
-  #cut(torn: number): void {
+  /** Truncates a partial line away. */
+  #truncate(bytes: number): void {
     try {
-      this.#file.truncateSync(this.#file.seekSync(0, Deno.SeekMode.End) - torn);
+      this.#file.truncateSync(this.#file.seekSync(0, Deno.SeekMode.End) - bytes);
     } catch {
-      // Not a file that can be cut, such as a pipe: the part stays, and the line comes whole after it.
+      // Not a regular file: the partial line stays, and the whole line is written after it.
     }
   }
 
-  #onFailure(cause: unknown): void {
-    if (this.#outage !== undefined) return;
-    this.#outage = { retry: this.#options.clock.every(RETRY_INTERVAL, () => this.#write()), caughtUp: 0 };
-    this.#options.diagnostics.error(
-      "cannot write the access log, lines are queued and tried again every second: {cause}",
-      { cause: messageOf(cause) },
-    );
-  }
-
-  #onRecovery({ retry, caughtUp }: { retry: Disposable; caughtUp: number }): void {
-    retry[Symbol.dispose]();
-    this.#outage = undefined;
-    this.#lines = new Uint8Array(BUFFER_SIZE); // what the outage needed is not kept
-    this.#options.diagnostics.warn("the access log can be written again, {lines} queued lines were caught up", {
-      lines: caughtUp,
+  #beginOutage(cause: unknown): void {
+    if (this.#retry !== undefined) return;
+    this.#retry = this.clock.every(RETRY_INTERVAL_MS, () => this.#write());
+    this.logger.error("cannot write the access log, lines are queued and tried again every second: {cause}", {
+      cause: errorMessage(cause),
     });
   }
 
-  /** How many lines end in so many bytes of the queue. */
-  #countLines(bytes: number): number {
-    let lines = 0;
-    for (let at = 0; at < bytes; at = this.#lines.indexOf(NEWLINE, at) + 1) lines++;
-    return lines;
-  }
-
-  #double(): void {
-    const lines = this.#lines;
-    this.#lines = new Uint8Array(2 * lines.length);
-    this.#lines.set(lines);
+  #endOutage(): void {
+    if (this.#retry === undefined) return;
+    this.#retry[Symbol.dispose]();
+    this.#retry = undefined;
+    this.logger.warn("the access log can be written again, all queued lines are in it");
   }
 }

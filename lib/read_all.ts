@@ -1,127 +1,97 @@
 /**
- * Reads one message to its end.
+ * Reads one message to EOF.
  *
  * @module
  */
 
-import type { Chunk, ChunkPool } from "./chunk_pool.ts";
+import type { BufferPool, Bytes } from "./buffer_pool.ts";
 
 /** What a message is read from. `Deno.Conn` is one. */
 export interface Reader {
-  /**
-   * Reads some bytes into `buffer`.
-   *
-   * @param buffer Where the bytes go.
-   * @returns How many bytes were read, or `null` at the end.
-   */
+  /** Reads some bytes into `buffer`; resolves with how many, or with `null` at EOF. */
   read(buffer: Uint8Array): Promise<number | null>;
 }
 
-/** Thrown when a message grows past the largest that is allowed. */
-export class MessageTooLarge extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "MessageTooLarge";
-}
-
-/** Thrown when a message's next chunk would pass what all messages together may hold. */
-export class BuffersFull extends Error {
-  /** Tells it from other errors. */
-  override readonly name = "BuffersFull";
+/** Thrown when a message exceeds a limit. */
+export class LimitError extends Error {
+  /** `limit` says which: `message` for the length of one message, `buffers` for the memory of all. */
+  constructor(readonly limit: "message" | "buffers", message: string) {
+    super(message);
+  }
 }
 
 /**
- * The bytes of one message, in chunks on loan from a pool.
+ * The bytes of one message, in buffers from a pool.
  *
- * A chunk is filled to the brim before the next is borrowed: memory follows the bytes received, not the packets that
- * they came in. Disposing of the message gives back what it still holds.
+ * A buffer is filled before the next one is acquired: memory follows the bytes received, not the packets that they came
+ * in. Disposing of the message releases the buffers that it still holds.
  */
 export class Message implements Disposable {
+  #buffers: Bytes[] = [];
+  #lastFilled = 0; // bytes received into the last buffer
+  #length = 0;
+
+  constructor(private readonly pool: BufferPool) {}
+
   /** Bytes received so far. */
-  length = 0;
-
-  readonly #pool: ChunkPool;
-  #chunks: Chunk[] = [];
-  #filled = 0; // bytes received into the last chunk
-  #first = 0; // chunks before this one have been given back
-
-  /**
-   * Makes an empty message.
-   *
-   * @param pool Where the chunks come from and go back to.
-   */
-  constructor(pool: ChunkPool) {
-    this.#pool = pool;
+  get length(): number {
+    return this.#length;
   }
 
   /**
-   * The room behind the bytes received: the rest of the last chunk, or a new one.
+   * The writable slice: the rest of the last buffer, or a new buffer if that is full. At least one byte.
    *
-   * @returns At least one byte of room.
-   * @throws {BuffersFull} When a chunk is needed that the pool does not lend.
+   * @throws {LimitError} If a buffer is needed that the pool refuses.
    */
-  room(): Chunk {
-    const last = this.#chunks.at(-1);
-    if (last !== undefined && this.#filled < last.length) return last.subarray(this.#filled);
-    const chunk = this.#pool.lend(this.#chunks.length);
-    if (chunk === undefined) throw new BuffersFull(`all messages together may hold ${this.#pool.limit} bytes`);
-    if (this.#chunks.length === 0) this.#chunks = [chunk]; // push would make room for 17, in every idle client
-    else this.#chunks.push(chunk);
-    this.#filled = 0;
-    return chunk;
+  writable(): Bytes {
+    const last = this.#buffers.at(-1);
+    if (last !== undefined && this.#lastFilled < last.length) return last.subarray(this.#lastFilled);
+    const buffer = this.pool.acquire(this.#buffers.length);
+    if (buffer === undefined) {
+      throw new LimitError("buffers", `all messages together may take ${this.pool.limit} bytes of memory`);
+    }
+    if (this.#buffers.length === 0) this.#buffers = [buffer]; // push() would reserve 17 places, for every idle client
+    else this.#buffers.push(buffer);
+    this.#lastFilled = 0;
+    return buffer;
   }
 
-  /**
-   * Counts bytes that were read into {@linkcode Message.room}.
-   *
-   * @param bytes How many; no more than there was room for.
-   */
-  grow(bytes: number): void {
-    this.#filled += bytes;
-    this.length += bytes;
+  /** Counts bytes that were read into {@linkcode Message.writable}. */
+  advance(bytes: number): void {
+    this.#lastFilled += bytes;
+    this.#length += bytes;
   }
 
-  /**
-   * The received bytes of the first chunk that has not been dropped.
-   *
-   * @returns The bytes, or `undefined` when there are none left.
-   */
-  front(): Chunk | undefined {
-    const chunk = this.#chunks[this.#first];
-    const isLast = this.#first === this.#chunks.length - 1;
-    if (!isLast) return chunk; // full, or there is none
-    return this.#filled > 0 ? chunk?.subarray(0, this.#filled) : undefined;
+  /** The bytes received, buffer by buffer. Each buffer is released when the next chunk is asked for. */
+  *chunks(): Generator<Bytes, void, void> {
+    for (let buffer = this.#buffers[0]; buffer !== undefined; buffer = this.#buffers[0]) {
+      yield this.#buffers.length > 1 ? buffer : buffer.subarray(0, this.#lastFilled);
+      this.#buffers.shift();
+      this.pool.release(buffer);
+    }
   }
 
-  /** Gives back the chunk that {@linkcode Message.front} is in. */
-  giveBackFront(): void {
-    const chunk = this.#chunks[this.#first];
-    if (chunk === undefined) return;
-    this.#first++;
-    this.#pool.giveBack(chunk);
-  }
-
-  /** Gives back every chunk that is left. Nothing may be reading into one. */
+  /** Releases every buffer that is left. No read or write may be pending on one. */
   [Symbol.dispose](): void {
-    while (this.#first < this.#chunks.length) this.giveBackFront();
+    for (let buffer = this.#buffers.pop(); buffer !== undefined; buffer = this.#buffers.pop()) {
+      this.pool.release(buffer);
+    }
   }
 }
 
 /**
- * Reads until the end: one message, byte for byte.
- *
- * If it throws, `message` holds what had been received until then.
+ * Reads until EOF: one message, byte for byte. If it throws, `message` has what was received until then.
  *
  * @param reader Where the bytes come from.
  * @param message Where they go.
- * @param maxLength Bytes that the message may have; exactly as many still pass.
- * @throws {MessageTooLarge} When more bytes come.
- * @throws {BuffersFull} When the message's next chunk would pass the pool's limit.
+ * @param maxLength Bytes that the message may have; a message of exactly so many passes.
+ * @throws {LimitError} If the message is longer, or needs a buffer that the pool refuses.
  * @throws What `reader.read` rejects with.
  *
- * @example Read what a reader brings
+ * @example Read what a reader delivers
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { ChunkPool } from "./chunk_pool.ts";
+ * import { BufferPool } from "./buffer_pool.ts";
  * import { Message, readAll } from "./read_all.ts";
  *
  * const parts = ["hel", "lo"];
@@ -131,17 +101,17 @@ export class Message implements Disposable {
  *     return Promise.resolve(part === undefined ? null : new TextEncoder().encodeInto(part, buffer).written);
  *   },
  * };
- * using message = new Message(new ChunkPool());
+ * using message = new Message(new BufferPool());
  * await readAll(reader, message);
  * assertEquals(message.length, 5);
- * assertEquals(new TextDecoder().decode(message.front()), "hello");
+ * for (const chunk of message.chunks()) assertEquals(new TextDecoder().decode(chunk), "hello");
  * ```
  */
 export async function readAll(reader: Reader, message: Message, maxLength: number = Infinity): Promise<void> {
   for (;;) {
-    const bytes = await reader.read(message.room());
+    const bytes = await reader.read(message.writable());
     if (bytes === null) return;
-    message.grow(bytes);
-    if (message.length > maxLength) throw new MessageTooLarge(`a message may have ${maxLength} bytes`);
+    message.advance(bytes);
+    if (message.length > maxLength) throw new LimitError("message", `a message may have ${maxLength} bytes`);
   }
 }

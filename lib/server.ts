@@ -4,259 +4,182 @@
  * @module
  */
 
-import { Acceptor } from "./accept.ts";
 import type { AccessLog } from "./access_log.ts";
-import { ChunkPool } from "./chunk_pool.ts";
-import { Client, type Drop, type Reason } from "./client.ts";
+import { Acceptor } from "./acceptor.ts";
+import { BufferPool } from "./buffer_pool.ts";
+import { Client, type Drop, type DropReason } from "./client.ts";
 import type { Clock } from "./clock.ts";
-import type { Diagnostics } from "./diagnostics.ts";
+import type { Logger } from "./logger.ts";
 
-/** What the server keeps to, so that no client can take it from the others. */
+/** The limits that keep one client from taking what the others need. */
 export interface Limits {
-  /** Clients served at a time. More wait in the kernel's queue. */
+  /** Clients in flight. More stay in the backlog. */
   maxClients: number;
-  /** Bytes that one message may have. */
+  /** Bytes of one message. */
   maxMessage: number;
-  /** Bytes that all messages together may hold. */
+  /** Bytes of memory for all messages together. */
   maxBuffered: number;
-  /** Seconds without a byte either way after which a client is dropped. 0: never. */
+  /** Seconds without a byte either way after which a client is dropped; 0 for never. */
   idleTimeout: number;
-  /** Seconds that clients in flight have left to finish once the server drains. */
+  /** Seconds that clients in flight have to finish once the server drains. */
   drainTimeout: number;
 }
 
 /** What a {@linkcode Server} works with. */
 export interface ServerOptions {
-  /** Where clients come from. The server closes it. */
+  /** Where clients connect. The server closes it. */
   listener: Deno.TcpListener;
-  /** Where a client's line goes. */
+  /** Where the line of a client goes. */
   log: AccessLog;
-  /** Where a client that is dropped is reported, and a shortage. */
-  diagnostics: Diagnostics;
-  /** What all timeouts go by. */
+  /** Where dropped clients and exhaustion are reported. */
+  logger: Logger;
+  /** What all timeouts are measured by. */
   clock: Clock;
-  /** What it keeps to. */
+  /** The limits. */
   limits: Limits;
-  /** Clients after which it drains by itself. Default: 4,294,000,000. */
-  maxAccepts?: number;
 }
 
-/** Figures of a running server. */
-export interface Status {
-  /** Seconds since it was made. */
-  uptime: number;
-  /** Clients in flight. */
-  active: number;
-  /** Clients served to the end. */
-  served: number;
-  /** Clients dropped, by reason. */
-  dropped: Record<Reason, number>;
-  /** Clients that had gone when it was their turn to be accepted. */
-  goneBeforeAccept: number;
-  /** Bytes echoed to clients served to the end. */
-  bytes: number;
-  /** Bytes of memory that messages hold. */
-  buffered: number;
-  /** Lines that wait for the disk. */
-  queuedLines: number;
-}
+/** The state of a running server in numbers. */
+export type Status = Server["status"];
 
-/** Ticks in which an idle timeout passes: a client is dropped at most a quarter of the timeout late. */
-const TICKS = 4;
-
-/** Milliseconds in which a second wish to stop is the first: `deno task` passes on the Ctrl-C that the terminal sends too. */
-const SAME_WISH = 1000;
-
-/** Deno numbers connections and files with 32 bits and panics when it has gone round. The rest is for those who still wait. */
-const MAX_ACCEPTS = 4_294_000_000;
+/** Idle sweeps in one idle timeout: a client is dropped at most a quarter of the timeout late. */
+const SWEEPS_PER_TIMEOUT = 4;
 
 /**
- * Clients in flight from which on one is accepted for each that ends, or else one a turn. Deno serves 128 reads and writes
- * that are ready at a time and puts off the others, of which the last come first: if the accept ran ahead, a client could
- * wait for half a second while others passed it.
+ * Clients in flight from which on a client is accepted when one has ended since the last accept, or else one per event-loop
+ * iteration. Deno serves
+ * 128 ready reads and writes at a time and puts off the others, of which the last come first: if accept ran ahead, a
+ * client could wait half a second for its first read while later ones pass it.
  */
-const MANY = 64;
+const ACCEPT_BRAKE_CLIENTS = 64;
 
-/** A server over one listener and one log. */
+/** A server over one listener and one access log. */
 export class Server {
-  readonly #options: ServerOptions;
-  readonly #maxAccepts: number;
-  readonly #pool: ChunkPool;
+  readonly #pool: BufferPool;
   readonly #acceptor: Acceptor;
-  readonly #started: number;
-  // Not a Set: the tables that a Set outgrows keep dead clients alive until the next major collection (8 % of the CPU).
-  readonly #clients: Client[] = [];
-  readonly #empty: PromiseWithResolvers<void> = Promise.withResolvers(); // nobody joins any more, and nobody is left
+  readonly #startedAt: number;
   readonly #timers = new DisposableStack(); // disposed of when serve() returns
 
+  // A list with gaps, and not a Set: the tables that a Set outgrows keep ended clients alive until the next major garbage
+  // collection (8 % of the CPU).
+  readonly #clients: (Client | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  #hasEnded = false; // whether a client has ended since the last accept
+  #isAborted = false;
+  #isEnded = false; // whether serve() has resolved
+  #onLastEnd: (() => void) | undefined; // set when no more clients are accepted
+
   #accepted = 0;
+  #active = 0;
   #served = 0;
   #bytes = 0;
-  #hasEnded = false; // whether a client has ended since the last accept
-  readonly #unserved: Record<Reason, number> = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0 };
-  #stopped: number | undefined; // when it was first told to stop
+  readonly #dropped: Record<DropReason, number> = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0 };
 
-  /**
-   * Makes a server that accepts nobody yet.
-   *
-   * @param options What it works with.
-   */
-  constructor(options: ServerOptions) {
-    const { listener, log, diagnostics, clock, limits } = options;
-    this.#options = options;
-    this.#maxAccepts = options.maxAccepts ?? MAX_ACCEPTS;
-    this.#pool = new ChunkPool(limits.maxBuffered);
-    this.#started = clock.now();
-    const hasRoom = () => this.#clients.length < limits.maxClients && !log.full;
-    this.#acceptor = new Acceptor({ listener, hasRoom, diagnostics, clock });
-    log.onRoom = () => this.#acceptor.changed();
+  /** Makes a server that accepts no clients yet. */
+  constructor(private readonly options: ServerOptions) {
+    const { listener, log, logger, clock, limits } = options;
+    this.#pool = new BufferPool(limits.maxBuffered);
+    this.#startedAt = clock.now();
+    const hasCapacity = () => this.#active < limits.maxClients && log.hasCapacity;
+    this.#acceptor = new Acceptor(listener, hasCapacity, logger, clock);
+    log.onCapacity(() => this.#acceptor.notify());
   }
 
-  /** Figures at this moment. */
-  get status(): Status {
+  /** The state at this moment: seconds, clients, bytes and lines. */
+  get status() {
     return {
-      uptime: Math.round(this.#options.clock.now() - this.#started) / 1000,
-      active: this.#clients.length,
-      served: this.#served,
-      dropped: { ...this.#unserved },
-      goneBeforeAccept: this.#acceptor.goneBeforeAccept,
-      bytes: this.#bytes,
-      buffered: this.#pool.lent,
-      queuedLines: this.#options.log.queuedLines,
+      uptime: Math.round(this.options.clock.now() - this.#startedAt) / 1000,
+      active: this.#active, // clients in flight
+      served: this.#served, // to the end
+      bytes: this.#bytes, // echoed to them
+      buffered: this.#pool.acquiredBytes, // memory that messages take
+      queuedLines: this.options.log.queuedLines, // of the access log that are not written yet
+      dropped: { ...this.#dropped, before_accept: this.#acceptor.disconnectedBeforeAccept }, // clients, by reason
     };
   }
 
-  /** Whether it has accepted as many clients as one process can, and so drains by itself. */
-  get wornOut(): boolean {
-    return this.#accepted >= this.#maxAccepts;
-  }
-
-  /**
-   * Serves until it is stopped or worn out.
-   *
-   * @returns Resolves when nobody joins any more and no client is left. Never rejects.
-   */
+  /** Serves until it is drained or aborted. Resolves when no client is left. Never rejects. */
   async serve(): Promise<void> {
     using timers = this.#timers;
-    const { clock, limits } = this.#options;
+    const { clock, limits } = this.options;
     if (limits.idleTimeout > 0) {
-      timers.use(clock.every(limits.idleTimeout * 1000 / TICKS, () => this.#dropIdle()));
+      timers.use(clock.every(limits.idleTimeout * 1000 / SWEEPS_PER_TIMEOUT, () => this.#dropIdle()));
     }
     for await (const conn of this.#acceptor) {
-      this.#take(conn);
-      if (this.#isAhead()) await new Promise((resolve) => setImmediate(resolve));
+      this.#serveClient(conn);
+      const isAhead = this.#active >= ACCEPT_BRAKE_CLIENTS && !this.#hasEnded;
+      this.#hasEnded = false;
+      if (isAhead) await new Promise((resolve) => setImmediate(resolve));
     }
-    if (this.#clients.length > 0) await this.#empty.promise;
+    if (this.#active > 0) await new Promise<void>((resolve) => this.#onLastEnd = resolve);
+    this.#isEnded = true;
   }
 
-  /**
-   * Stops: the first time by draining, so that {@linkcode Server.serve} resolves when the clients in flight have finished,
-   * those in the kernel's queue too, or at the drain timeout. The second time by dropping everybody at once; but
-   * within a second it is taken for the first.
-   *
-   * @returns Whether it was the second time.
-   */
-  stop(): boolean {
-    const { clock, diagnostics, limits } = this.#options;
-    if (this.#stopped === undefined) {
-      this.#stopped = clock.now();
-      diagnostics.info("stopping: clients in flight have {seconds} s to finish", { seconds: limits.drainTimeout });
-      this.#drain();
-    } else if (clock.now() - this.#stopped >= SAME_WISH) {
-      this.#dropAll("not finished when the server was told to stop a second time");
-      return true;
-    }
-    return false;
-  }
-
-  /**
-   * Reports the figures in one line.
-   *
-   * @param diagnostics Where to.
-   */
-  reportStatus(diagnostics: Diagnostics): void {
-    const { dropped, ...figures } = this.status;
-    diagnostics.info(
-      "up {uptime} s: {active} clients active, {served} served, {bytes} bytes echoed, {buffered} bytes buffered, " +
-        "{queuedLines} lines queued; dropped: {reset} reset, {idle} idle, {message} over the message limit, " +
-        "{buffers} over the buffer limit, {drain} at the drain timeout, {failed} failed; " +
-        "{goneBeforeAccept} gone before accept",
-      { ...figures, ...dropped },
-    );
-  }
-
-  /** Whether it has accepted another before one of many has ended. */
-  #isAhead(): boolean {
-    const isAhead = this.#clients.length >= MANY && !this.#hasEnded;
-    this.#hasEnded = false;
-    return isAhead;
-  }
-
-  #take(conn: Deno.TcpConn): void {
-    if (this.#acceptor.closed) return conn.close(); // it has come too late: everybody has been dropped
-    const { log, limits } = this.#options;
-    const client = new Client(++this.#accepted, conn, this.#pool);
-    client.slot = this.#clients.push(client) - 1;
-    client.serve(log, limits.maxMessage, this.#onEnd);
-    if (this.#accepted === this.#maxAccepts) this.#wearOut();
-  }
-
-  #wearOut(): void {
-    this.#options.diagnostics.error(
-      "stopping after {clients} clients, since Deno cannot number many more: start it anew",
-      {
-        clients: this.#accepted,
-      },
-    );
-    this.#drain();
-  }
-
-  #drain(): void {
-    if (this.#timers.disposed) return; // it has ended
-    const { clock, limits } = this.#options;
+  /** Accepts only what is in the backlog; clients have the drain timeout to finish, and are dropped then. */
+  drain(): void {
+    if (this.#isEnded) return;
+    const { clock, limits: { drainTimeout } } = this.options;
     this.#acceptor.drain();
-    this.#timers.use(clock.after(limits.drainTimeout * 1000, () => {
-      this.#dropAll(`not finished ${limits.drainTimeout} s after the server was told to stop`);
-    }));
+    this.#timers.use(
+      clock.after(drainTimeout * 1000, () => this.abort(`not finished ${drainTimeout} s after the signal`)),
+    );
   }
 
-  #dropAll(detail: string): void {
+  /**
+   * Accepts no more clients and drops those in flight.
+   *
+   * @param detail Why, for the report of each.
+   */
+  abort(detail: string): void {
+    this.#isAborted = true;
     this.#acceptor.close();
-    for (const client of this.#clients) client.drop("drain", detail);
+    for (const client of this.#clients) client?.drop("drain", detail);
   }
 
-  /** Takes account of how a client ended. */
+  /** Reports the status in one line of `name=value` pairs (logfmt). */
+  reportStatus(logger: Logger): void {
+    const { queuedLines, dropped, ...status } = this.status;
+    const fields: Record<string, number> = { ...status, queued_lines: queuedLines };
+    for (const [reason, count] of Object.entries(dropped)) fields[`dropped_${reason}`] = count;
+    logger.info(`status ${Object.keys(fields).map((name) => `${name}={${name}}`).join(" ")}`, fields);
+  }
+
+  #serveClient(conn: Deno.TcpConn): void {
+    if (this.#isAborted) return conn.close(); // its accept had succeeded already
+    const { log, limits } = this.options;
+    const slot = this.#freeSlots.pop() ?? this.#clients.length;
+    const client = this.#clients[slot] = new Client(++this.#accepted, slot, conn, this.#pool);
+    this.#active++;
+    client.serve(log, limits.maxMessage, this.#onEnd);
+  }
+
   readonly #onEnd = (client: Client, dropped: Drop | undefined): void => {
-    this.#remove(client);
+    this.#clients[client.slot] = undefined;
+    this.#freeSlots.push(client.slot);
+    this.#active--;
     this.#hasEnded = true;
     if (dropped === undefined) {
       this.#served++;
       this.#bytes += client.received;
     } else {
-      this.#unserved[dropped.reason]++;
-      this.#options.diagnostics.warn("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
+      this.#dropped[dropped.reason]++;
+      this.options.logger.warn("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
         client: client.number,
         address: client.address,
         received: client.received,
         ...dropped,
       });
     }
-    this.#acceptor.changed();
-    if (this.#clients.length === 0 && this.#acceptor.closed) this.#empty.resolve();
+    this.#acceptor.notify();
+    if (this.#active === 0) this.#onLastEnd?.();
   };
 
-  /** Takes it out of the list: the last one moves into its slot. */
-  #remove({ slot }: Client): void {
-    const last = this.#clients.pop();
-    if (last === undefined || last.slot === slot) return;
-    this.#clients[slot] = last;
-    last.slot = slot;
-  }
-
   #dropIdle(): void {
-    const { idleTimeout } = this.#options.limits;
+    const { idleTimeout } = this.options.limits;
     for (const client of this.#clients) {
-      if (client.idleTicks() >= TICKS) client.drop("idle", `no byte either way for ${idleTimeout} s`);
+      if (client !== undefined && client.countIdleSweeps() >= SWEEPS_PER_TIMEOUT) {
+        client.drop("idle", `no byte either way for ${idleTimeout} s`);
+      }
     }
   }
 }

@@ -9,8 +9,8 @@ usage: rolling_restart.sh [-S SOCKET] [-b BACKEND] [-t SECONDS] -c COMMAND [SERV
 
   -S SOCKET   HAProxy's runtime socket (default: /run/haproxy/admin.sock)
   -b BACKEND  the backend's name (default: echo)
-  -t SECONDS  how long an instance may take to run empty, and how long to come back (default: 90)
-  -c COMMAND  ends the instance with SIGTERM, waits for its end and starts it again.
+  -t SECONDS  how long an instance may take to finish its clients, and how long to come back (default: 90)
+  -c COMMAND  stops the instance with SIGTERM, waits until it has exited and starts it again.
               sh runs it with the server's name as $1 and its address as $2.
   SERVER      which ones, and in which order (default: all of the backend)
 
@@ -42,7 +42,7 @@ say() {
   printf '%s %s\n' "$(date +%T)" "$*"
 }
 
-# Says why server $1 is left drained, and how it comes back.
+# Says why server $1 is left drained, and how to bring it back.
 left_drained() {
   fail "$1 $2 and is left drained. To bring it back: set server $backend/$1 state ready"
 }
@@ -85,7 +85,7 @@ await() {
   return 1
 }
 
-# Prints how many servers are up: 0 or 1 for server $1, or of all.
+# Prints how many servers are up: 0 or 1 for server $1, or the number of all.
 up() {
   column "$1" status | grep -c '^UP' || :
 }
@@ -100,7 +100,7 @@ for server; do
   [ "$(up "")" -gt "$(up "$server")" ] || fail "no other server is up, so $server is not touched"
   say "$server: drain"
   tell "set server $backend/$server state drain"
-  # Who is still there after that has the server's --drain-timeout to finish.
+  # Clients that are left after that have the server's --drain-timeout to finish.
   await "$server" scur 0 || say "$server: $(column "$server" scur) clients are left after $seconds s"
 
   say "$server: restart"

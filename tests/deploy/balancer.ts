@@ -12,17 +12,12 @@ const CONFIG = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);
 
 /** HAProxy, running. */
 export class Balancer implements AsyncDisposable {
-  /** Its log: a line for each client, and for each instance that goes or comes back. */
+  /** Its log: a line for each client, and for each instance that goes down or comes up. */
   readonly log: StreamLines;
-  /** Its runtime socket. */
-  readonly socket: string;
 
-  readonly #child: Deno.ChildProcess;
   readonly #warnings: StreamLines;
 
-  private constructor(child: Deno.ChildProcess, socket: string) {
-    this.#child = child;
-    this.socket = socket;
+  private constructor(private readonly child: Deno.ChildProcess, readonly socket: string) {
     this.log = new StreamLines(child.stdout);
     this.#warnings = new StreamLines(child.stderr);
   }
@@ -30,15 +25,15 @@ export class Balancer implements AsyncDisposable {
   /**
    * Starts it.
    *
-   * @param folder For its configuration and its socket.
+   * @param folder Where its configuration and its runtime socket go.
    * @param edit What the test changes in the configuration.
    * @param launcher A command that ends by executing its arguments.
-   * @returns HAProxy, once it takes commands, and so clients.
+   * @returns HAProxy, once it takes commands, and so accepts clients.
    */
   static async start(folder: string, edit: (config: string) => string, launcher: string[] = []): Promise<Balancer> {
     const socket = `${folder}/haproxy.sock`;
     let config = await Deno.readTextFile(CONFIG);
-    // What belongs to the system: its log, its folders and users, and the descriptors that it has to give.
+    // What depends on the system: its log, its folders and users, and its limit of descriptors.
     config = replace(config, "log /dev/log local0", "log stdout format raw local0");
     config = replace(config, "/run/haproxy/admin.sock", socket);
     config = replace(config, "user haproxy", "");
@@ -58,7 +53,7 @@ export class Balancer implements AsyncDisposable {
   }
 
   /**
-   * Gives a command to the runtime socket.
+   * Sends a command to the runtime socket.
    *
    * @param command The command.
    * @returns The answer.
@@ -69,14 +64,14 @@ export class Balancer implements AsyncDisposable {
     return await new Response(conn.readable).text();
   }
 
-  /** Ends it. */
+  /** Stops it. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      this.#child.kill("SIGTERM");
+      this.child.kill("SIGTERM");
     } catch {
-      // It has ended.
+      // It has exited already.
     }
-    await Promise.all([this.log.ended, this.#warnings.ended, this.#child.status]);
+    await Promise.all([this.log.ended, this.#warnings.ended, this.child.status]);
   }
 
   /** Whether it answers; it prints nothing when it is ready. */

@@ -21,31 +21,20 @@ const FRONT = "127.0.0.10";
 
 /** HAProxy and the instances. */
 export class Cluster implements AsyncDisposable {
-  /** HAProxy. */
-  readonly balancer: Balancer;
   /** Where clients connect. */
   readonly address: Address;
-  /** A folder for the test. */
-  readonly folder: string;
-
-  readonly #resources: AsyncDisposableStack;
-  readonly #instances: Map<Name, Program>;
-  readonly #flags: string[];
 
   private constructor(
-    resources: AsyncDisposableStack,
-    folder: string,
-    port: number,
-    flags: string[],
-    instances: Map<Name, Program>,
-    balancer: Balancer,
+    private readonly resources: AsyncDisposableStack,
+    /** A folder for the test. */
+    readonly folder: string,
+    private readonly port: number,
+    private readonly flags: string[],
+    private readonly byName: Map<Name, Program>,
+    /** HAProxy. */
+    readonly balancer: Balancer,
   ) {
-    this.#resources = resources;
-    this.folder = folder;
     this.address = { hostname: FRONT, port };
-    this.#flags = flags;
-    this.#instances = instances;
-    this.balancer = balancer;
   }
 
   /**
@@ -53,7 +42,7 @@ export class Cluster implements AsyncDisposable {
    *
    * @param flags Flags for every instance.
    * @param edit What the test changes in HAProxy's configuration.
-   * @returns The cluster, once all listen.
+   * @returns The cluster, once all instances are listening.
    */
   static async start(flags: string[] = [], edit = (config: string): string => config): Promise<Cluster> {
     await using resources = new AsyncDisposableStack();
@@ -61,7 +50,7 @@ export class Cluster implements AsyncDisposable {
     const port = freePort();
     const instances = new Map<Name, Program>();
     for (const name of NAMES) instances.set(name, resources.use(await start(name, folder, port, flags)));
-    // Last, since HAProxy takes every instance to be up until a check has failed.
+    // Last, since HAProxy considers every instance up until a check has failed.
     const balancer = resources.use(
       await Balancer.start(folder, (config) => edit(replace(config, ":4000", `:${port}`))),
     );
@@ -70,7 +59,7 @@ export class Cluster implements AsyncDisposable {
 
   /** One of the instances. */
   instance(name: Name): Program {
-    const instance = this.#instances.get(name);
+    const instance = this.byName.get(name);
     if (instance === undefined) throw new Error(`there is no instance ${name}`);
     return instance;
   }
@@ -86,7 +75,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Ends an instance with SIGTERM and starts it again.
+   * Stops an instance with SIGTERM and starts it again.
    *
    * @param name Which.
    * @returns Its exit status.
@@ -95,14 +84,14 @@ export class Cluster implements AsyncDisposable {
     const instance = this.instance(name);
     instance.kill("SIGTERM");
     const status = await instance.exit();
-    const next = await start(name, this.folder, this.address.port, this.#flags);
-    this.#instances.set(name, this.#resources.use(next));
+    const next = await start(name, this.folder, this.port, this.flags);
+    this.byName.set(name, this.resources.use(next));
     return status;
   }
 
-  /** Ends HAProxy and the instances. */
+  /** Stops HAProxy and the instances. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#resources.disposeAsync();
+    await this.resources.disposeAsync();
   }
 }
 

@@ -15,7 +15,7 @@ const SCRIPT = new URL("../../deploy/haproxy/rolling_restart.sh", import.meta.ur
 
 Deno.test({
   ...needing(
-    "cluster echoes messages of 0 bytes to 64 MiB, and the line is there when a client sees the end",
+    "cluster echoes messages of 0 bytes to 64 MiB, and a client that sees EOF finds its line",
     "haproxy",
   ),
   async fn() {
@@ -29,7 +29,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster spreads clients evenly, and the lines of the four logs add up to them", "haproxy"),
+  ...needing("cluster distributes clients evenly, and the four logs together have a line for each", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start();
     await using load = new Load(cluster.address, 32, 16_384);
@@ -37,13 +37,13 @@ Deno.test({
     await load.stop();
     assertEquals(load.failures, []);
     assertEquals(loggedSizes(cluster.lines), load.served);
-    // Whoever is done sooner is given more.
+    // An instance that finishes sooner is given more.
     for (const instance of cluster.instances) {
       const share = instance.lines().length / load.served.length;
       assert(share > 0.15 && share < 0.35, `one instance of four had ${share} of the clients`);
     }
 
-    // Of clients who stay, each instance has as many as the others.
+    // Clients that stay connected are distributed equally.
     using stack = new DisposableStack();
     for (let i = 0; i < 40; i++) {
       const conn = stack.use(await Deno.connect(cluster.address));
@@ -66,10 +66,10 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster's checks leave no line and no report, and use up no client's number", "haproxy"),
+  ...needing("cluster's health checks cause no line and no report, and use up no client number", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start();
-    // Told that an instance is down, HAProxy takes it for up again after two good checks.
+    // HAProxy takes an instance that was set down for up again after two checks that succeed.
     for (let round = 1; round <= 3; round++) {
       for (const name of NAMES) await cluster.balancer.ask(`set server echo/${name} health down`);
       await until(async () => {
@@ -83,7 +83,7 @@ Deno.test({
     await cluster.balancer.log.find(/Server echo\/i4 is DOWN/);
     for (const instance of cluster.instances) {
       assertEquals(instance.log(), "");
-      assertEquals(instance.stderr.length, 1, instance.stderr.join("\n")); // it listens
+      assertEquals(instance.stderr.length, 1, instance.stderr.join("\n")); // that it is listening
     }
     for (const name of ["i1", "i2", "i3"] as const) {
       assertEquals(await echo(cluster.instance(name).address, pattern(5)), undefined);
@@ -93,7 +93,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster serves a client that has half-closed while it waited for a place", "haproxy"),
+  ...needing("cluster serves a client that half-closes while it waits for a free instance", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start([], (config) => replace(config, "maxconn 10000", "maxconn 1"));
     using clients = new DisposableStack();
@@ -122,7 +122,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("haproxy.cfg lets a client be quiet for longer than the server does"),
+  ...needing("haproxy.cfg has longer timeouts than --idle-timeout"),
   async fn() {
     const config = await Deno.readTextFile(CONFIG);
     for (const side of ["client", "server"]) {
@@ -134,7 +134,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster leaves it to the server to drop a quiet client, so that there is no line for it", "haproxy"),
+  ...needing("cluster leaves it to the server to drop an idle client, so that there is no line for it", "haproxy"),
   async fn() {
     await using cluster = await Cluster.start(["--idle-timeout=1"]);
     using conn = await Deno.connect(cluster.address);
@@ -146,7 +146,10 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster loses with a killed instance only the clients in its hands, and takes it out in 2 s", "haproxy"),
+  ...needing(
+    "cluster loses only the clients in flight at an instance that is killed, and takes it out within 2 s",
+    "haproxy",
+  ),
   async fn() {
     await using cluster = await Cluster.start();
     await using load = new Load(cluster.address, 64, 1_048_576);
@@ -164,8 +167,8 @@ Deno.test({
     assert(lost <= 64, `${lost} clients were lost`);
     for (const { port, reason } of load.failures) {
       const line = cluster.balancer.log.all.findLast((line) => line.startsWith(`127.0.0.1:${port} `));
-      // It had been passed on: the times that say so are -1 for a client that no instance took.
-      assert(line !== undefined && / echo\/i2 \d+\/\d+\/\d+ /.test(line), `not in i2's hands: ${reason}: ${line}`);
+      // It had been forwarded: for a client that was not, these times are -1.
+      assert(line !== undefined && / echo\/i2 \d+\/\d+\/\d+ /.test(line), `not in flight at i2: ${reason}: ${line}`);
     }
     const lines = cluster.lines.length;
     assert(lines >= served && lines <= served + lost, `${lines} lines, ${served} served, ${lost} lost`);
@@ -173,13 +176,13 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("rolling_restart.sh restarts all four under load, and not one client fails", "haproxy", "socat"),
+  ...needing("rolling_restart.sh restarts all four instances under load, and no client fails", "haproxy", "socat"),
   async fn() {
     await using cluster = await Cluster.start();
     await using load = new Load(cluster.address, 32, 262_144);
     await load.serves(200);
 
-    // The command that the script is given tells this test which instance it is to restart, and waits for it.
+    // The command that the script runs asks this test to restart an instance, and waits for that.
     const path = `${cluster.folder}/restart.sock`;
     const listener = Deno.listen({ transport: "unix", path });
     const restarting = restartOnDemand(cluster, listener);
@@ -232,7 +235,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("cluster of two hosts goes on with one when the other is turned off", "haproxy", "network namespaces"),
+  ...needing("cluster of two hosts continues with one when the other is turned off", "haproxy", "network namespaces"),
   async fn() {
     await using hosts = await Hosts.start();
     await hosts.clients(50);
@@ -253,7 +256,7 @@ Deno.test({
 
 Deno.test({
   ...needing(
-    "haproxy/sysctl.conf lets a port serve more than one client a minute",
+    "haproxy/sysctl.conf lets a port be used for more than one client a minute",
     "haproxy",
     "sysctl",
     "network namespaces",
@@ -261,7 +264,7 @@ Deno.test({
   async fn() {
     await using hosts = await Hosts.start();
     await hosts.onFront("sysctl", "-q", "-p", SYSCTL);
-    // As few ports as make it quick to use each of them twice, yet not twice in a second.
+    // Few enough ports that each is soon used twice, and too many for that to happen within a second.
     await hosts.onFront("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=40000 44999");
     await hosts.turnOff("b");
     await hosts.balancer.log.find(/Server echo\/b is DOWN/);
@@ -270,7 +273,7 @@ Deno.test({
   },
 });
 
-/** Restarts each instance whose name comes. Returns the names and exit statuses once the listener is closed. */
+/** Restarts each instance whose name arrives. Returns names and exit statuses once the listener is closed. */
 async function restartOnDemand(cluster: Cluster, listener: Deno.UnixListener): Promise<[Name, number][]> {
   const restarted: [Name, number][] = [];
   for await (const conn of listener) {

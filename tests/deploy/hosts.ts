@@ -1,5 +1,5 @@
 /**
- * Two hosts with one server each, and a third with HAProxy and the clients: network namespaces, joined by virtual cables.
+ * Two hosts with one server each, and a third with HAProxy and the clients: network namespaces, connected by veth pairs.
  *
  * @module
  */
@@ -12,28 +12,22 @@ import { replace } from "./replace.ts";
 
 const CLIENTS = new URL("load.ts", import.meta.url).pathname;
 
-/** The hosts. Nothing of them can be reached from outside. */
+/** The hosts. None of them can be reached from outside. */
 export class Hosts implements AsyncDisposable {
-  /** The server on the first host. */
-  readonly a: Program;
-  /** The server on the second. */
-  readonly b: Program;
-  /** HAProxy. */
-  readonly balancer: Balancer;
-
-  readonly #resources: AsyncDisposableStack;
-
-  private constructor(resources: AsyncDisposableStack, a: Program, b: Program, balancer: Balancer) {
-    this.#resources = resources;
-    this.a = a;
-    this.b = b;
-    this.balancer = balancer;
-  }
+  private constructor(
+    private readonly resources: AsyncDisposableStack,
+    /** The server on the first host. */
+    readonly a: Program,
+    /** The server on the second host. */
+    readonly b: Program,
+    /** HAProxy. */
+    readonly balancer: Balancer,
+  ) {}
 
   /**
    * Starts everything.
    *
-   * @returns The hosts, once both servers listen.
+   * @returns The hosts, once both servers are listening.
    */
   static async start(): Promise<Hosts> {
     await using resources = new AsyncDisposableStack();
@@ -84,7 +78,7 @@ export class Hosts implements AsyncDisposable {
   }
 
   /**
-   * Takes a host off the network, as a loss of power does: what is sent to it is lost, and nothing says so.
+   * Takes a host off the network, as a power cut does: packets to it are lost without any error.
    *
    * @param host Which.
    */
@@ -92,9 +86,9 @@ export class Hosts implements AsyncDisposable {
     await ip(`-n ${namespace(host)} addr flush dev eth0`);
   }
 
-  /** Ends everything and removes the namespaces. */
+  /** Stops everything and removes the namespaces. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#resources.disposeAsync();
+    await this.resources.disposeAsync();
   }
 }
 

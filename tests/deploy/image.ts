@@ -9,7 +9,7 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const CONTAINERFILE = `${ROOT}deploy/container/Containerfile`;
 
-/** $1: the folder. $2: Deno. What Deno's official image has of what the server uses. */
+/** $1: the folder. $2: Deno. Makes what the server uses of Deno's official image. */
 const BASE = `
 mkdir -p "$1/base/bin" "$1/base/dev" "$1/base/proc" "$1/base/var/log" "$1/volume"
 cp "$2" "$1/base/bin/deno"
@@ -20,7 +20,7 @@ done
 chown 1000:1000 "$1/volume"
 `;
 
-/** $1: the folder. $2: Deno's cache of npm packages. The rest: the packages that the cache shall have. */
+/** $1: the folder. $2: Deno's cache of npm packages. The rest: the packages that go into the image's cache. */
 const CACHE = `
 to="$1/cache/npm/registry.npmjs.org"
 from="$2/registry.npmjs.org"
@@ -31,7 +31,7 @@ for package; do
 done
 `;
 
-/** What the image says of how it is to be run, as far as it is looked at here. */
+/** The part of the image's configuration that the tests look at. */
 export interface Config {
   /** The user and group. */
   User: string;
@@ -47,24 +47,19 @@ export interface Config {
 
 /** The image, unpacked. */
 export class Image implements AsyncDisposable {
-  /** What it says of how it is to be run. */
-  readonly config: Config;
-  /** Where its file system lies. */
-  readonly root: string;
-  /** Bytes that it has more than Deno's official image. */
-  readonly added: number;
-  /** The folder of the host that stands for its volume. */
+  /** The folder of the host that is mounted as its volume. */
   readonly volume: string;
 
-  readonly #folder: string;
-  readonly #resources: AsyncDisposableStack;
-
-  private constructor(resources: AsyncDisposableStack, folder: string, config: Config, root: string, added: number) {
-    this.#resources = resources;
-    this.#folder = folder;
-    this.config = config;
-    this.root = root;
-    this.added = added;
+  private constructor(
+    private readonly resources: AsyncDisposableStack,
+    private readonly folder: string,
+    /** Its configuration. */
+    readonly config: Config,
+    /** Where its file system is. */
+    readonly root: string,
+    /** Bytes by which it is larger than Deno's official image. */
+    readonly added: number,
+  ) {
     this.volume = `${folder}/volume`;
   }
 
@@ -73,8 +68,8 @@ export class Image implements AsyncDisposable {
    * name, made from the Deno that runs the tests and the C library; the packages come from the cache of that Deno.
    *
    * @param packages The npm packages that the build finds in the cache.
-   * @returns The image. Disposing of it removes all that was built.
-   * @throws {Error} If it cannot be built, such as for another package.
+   * @returns The image. Disposing of it removes everything that was built.
+   * @throws {Error} If it cannot be built, for example because it needs another package.
    */
   static async build(packages: string[]): Promise<Image> {
     await using resources = new AsyncDisposableStack();
@@ -95,7 +90,7 @@ export class Image implements AsyncDisposable {
     await Deno.writeTextFile(`${folder}/Cached`, `FROM ${official}\nCOPY cache /usr/lib/echo-server/cache\n`);
     await build(`${folder}/Base`, official, folder);
     await build(`${folder}/Cached`, "cached", folder);
-    // This sets what the first stage stands on; the second stands on the image without the packages.
+    // --from replaces the base of the first stage; the second stage is based on the image without the packages.
     await build(CONTAINERFILE, "echo-server", ROOT, "--layers=false", "--from=localhost/cached");
 
     const inspect = async (image: string) => JSON.parse(await buildah("inspect", "--type=image", image));
@@ -118,7 +113,7 @@ export class Image implements AsyncDisposable {
    * @returns The container. It has the network of the test.
    */
   async container(): Promise<Container> {
-    const bundle = await Deno.makeTempDir({ dir: this.#folder, prefix: "bundle-" });
+    const bundle = await Deno.makeTempDir({ dir: this.folder, prefix: "bundle-" });
     const [uid, gid] = this.config.User.split(":").map(Number);
     const none = { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] };
     const spec = {
@@ -147,15 +142,15 @@ export class Image implements AsyncDisposable {
     return new Container(bundle);
   }
 
-  /** Removes all that was built. */
+  /** Removes everything that was built. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#resources.disposeAsync();
+    await this.resources.disposeAsync();
   }
 }
 
 /** A container, before, while and after it runs. */
 export class Container implements AsyncDisposable {
-  /** The command that runs it, for a `Program`: it passes on signals and ends with the exit status of the server. */
+  /** The command that runs it, for a `Program`: it forwards signals and exits with the server's status. */
   readonly command: string[];
 
   readonly #runc: string[];
@@ -166,7 +161,7 @@ export class Container implements AsyncDisposable {
     this.command = [...this.#runc, "run", `--bundle=${bundle}`, "echo-server"];
   }
 
-  /** What the kernel says of its first process. */
+  /** The kernel's status of its first process. */
   async status(): Promise<string> {
     const [runc = "", ...args] = this.#runc;
     const { pid } = JSON.parse(await output(runc, ...args, "state", "echo-server"));

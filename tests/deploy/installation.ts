@@ -1,7 +1,7 @@
 /**
  * The server installed where the systemd unit expects it, under a folder of its own, and run as the unit says.
  *
- * There is no systemd here to run it: the commands used are those that do to one process what the settings ask for.
+ * It does not need systemd: it runs the commands that do to one process what the unit's settings ask for.
  *
  * @module
  */
@@ -11,12 +11,13 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { replace } from "./replace.ts";
 import type { Unit } from "./unit.ts";
 
-/** One of the users that systemd takes for `DynamicUser=`. */
+/** One of the users that systemd chooses from for `DynamicUser=`. */
 const USER = "61234";
 
 /**
- * $1: the folder. $2: the checkout. $3: Deno. $4: Deno's cache of npm packages. $5: the name of the
- * log folder. $6: the packages. */
+ * $1: the folder. $2: the checkout. $3: Deno. $4: Deno's cache of npm packages. $5: the log folder's name.
+ * $6: the packages.
+ */
 const INSTALL = `
 umask 022
 chmod 755 "$1"
@@ -32,7 +33,7 @@ for package in $6; do
   done
 done
 chmod -R a+rX "$lib"
-# As systemd does it for LogsDirectory= with DynamicUser=.
+# As systemd does for LogsDirectory= with DynamicUser=.
 ln -s "private/$5" "$1/var/log/$5"
 chown ${USER}:${USER} "$1/var/log/private/$5"
 `;
@@ -58,12 +59,7 @@ export class Installation implements Disposable {
   /** Where the access log is. */
   readonly accessLog: string;
 
-  readonly #folder: TemporaryFolder;
-  readonly #unit: Unit;
-
-  private constructor(folder: TemporaryFolder, unit: Unit) {
-    this.#folder = folder;
-    this.#unit = unit;
+  private constructor(private readonly folder: TemporaryFolder, private readonly unit: Unit) {
     this.accessLog = `${folder.path}/var/log/${unit.get("LogsDirectory")}/access.log`;
   }
 
@@ -78,7 +74,7 @@ export class Installation implements Disposable {
     try {
       const { npmCache } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
       const args = [
-        installation.#folder.path,
+        installation.folder.path,
         ROOT,
         Deno.execPath(),
         npmCache,
@@ -95,32 +91,32 @@ export class Installation implements Disposable {
 
   /**
    * Makes the command that runs the unit's `ExecStart=`: as an unprivileged user with no capability, with the unit's
-   * limit of descriptors, a file system that is read-only but for the log, and of `/proc` no more than processes.
+   * limit of descriptors, a file system that is read-only except for the log, and a `/proc` with processes only.
    *
    * @param tracer A command that ends by executing its arguments, under the same conditions.
    * @returns The command, for a `Program`.
    */
   command(tracer: string = ""): string[] {
-    const here = (path: string) => this.#folder.path + path;
-    const environment = replace(this.#unit.get("Environment"), "/usr/lib/echo-server", here("/usr/lib/echo-server"));
-    let start = this.#unit.get("ExecStart");
+    const here = (path: string) => this.folder.path + path;
+    const environment = replace(this.unit.get("Environment"), "/usr/lib/echo-server", here("/usr/lib/echo-server"));
+    let start = this.unit.get("ExecStart");
     for (const path of ["/usr/bin/deno", "/usr/lib/echo-server", "/var/log/echo-server"]) {
       start = replace(start, path, here(path));
     }
     // The port is any that is free.
     start = replace(start, "--allow-net=0.0.0.0:4000", "--allow-net=127.0.0.1:0");
     const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${this.accessLog}`, "--log-format=text"];
-    const script = RUN(this.#unit, environment, start, tracer);
-    return ["unshare", "--mount", "sh", "-ec", script, "sh", this.#folder.path, ...flags];
+    const script = RUN(this.unit, environment, start, tracer);
+    return ["unshare", "--mount", "sh", "-ec", script, "sh", this.folder.path, ...flags];
   }
 
   /** Removes the folder. */
   [Symbol.dispose](): void {
-    this.#folder[Symbol.dispose]();
+    this.folder[Symbol.dispose]();
   }
 }
 
-/** The names of all packages in the lock file: Deno wants each of them in its cache, whoever imports it. */
+/** The names of all packages in the lock file: Deno needs each of them in its cache, whatever imports it. */
 async function packages(): Promise<string> {
   const { npm } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.lock`));
   return Object.keys(npm).map((name) => name.replace(/(?<=.)@.*$/, "")).join(" ");

@@ -1,8 +1,8 @@
 /**
  * Clients that check every byte.
  *
- * As a program (`load.ts HOSTNAME PORT CLIENTS`) it is so many clients, one after the other, with 0, 100 ... 4900, 0 ...
- * bytes, for where a test itself cannot go, such as another network namespace.
+ * As a program (`load.ts HOSTNAME PORT CLIENTS`) it runs that many clients, one after the other, with 0, 100 ... 4900,
+ * 0 ... bytes, where a test itself cannot run, such as in another network namespace.
  *
  * @module
  */
@@ -20,14 +20,11 @@ export interface Failure {
   reason: string;
 }
 
-/** Clients that come one after the other, several at a time, until they are told to stop. */
+/** Clients that connect one after the other, several at a time, until they are stopped. */
 export class Load implements AsyncDisposable {
   /** The clients that did not get their bytes back. */
   readonly failures: Failure[] = [];
 
-  readonly #address: Address;
-  readonly #clients: number;
-  readonly #largest: number;
   readonly #sizes: number[] = [];
   readonly #running: Promise<unknown>;
   #stopping = false;
@@ -37,12 +34,13 @@ export class Load implements AsyncDisposable {
    *
    * @param address Where they connect.
    * @param clients How many at a time.
-   * @param largest Bytes of the largest message; the sizes are spread evenly from 0.
+   * @param largest Bytes of the largest message; the sizes are distributed evenly from 0.
    */
-  constructor(address: Address, clients: number, largest: number) {
-    this.#address = address;
-    this.#clients = clients;
-    this.#largest = largest;
+  constructor(
+    private readonly address: Address,
+    private readonly clients: number,
+    private readonly largest: number,
+  ) {
     this.#running = Promise.all(Array.from({ length: clients }, (_, i) => this.#run(i)));
   }
 
@@ -61,7 +59,7 @@ export class Load implements AsyncDisposable {
     await until(() => this.#sizes.length >= goal, () => `${goal} clients; ${this.#sizes.length} were served`);
   }
 
-  /** Lets the clients under way finish, and starts no more. */
+  /** Lets the current clients finish, and starts no more. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#running;
@@ -73,10 +71,10 @@ export class Load implements AsyncDisposable {
   }
 
   async #run(first: number): Promise<void> {
-    for (let i = first; !this.#stopping; i += this.#clients) {
-      // The multiples of the golden ratio, less their whole parts, fill 0 to 1 evenly.
-      const size = Math.floor(i * 0.6180339887 % 1 * (this.#largest + 1));
-      const failure = await echo(this.#address, pattern(size, i));
+    for (let i = first; !this.#stopping; i += this.clients) {
+      // The fractional parts of the multiples of the golden ratio fill 0 to 1 evenly.
+      const size = Math.floor(i * 0.6180339887 % 1 * (this.largest + 1));
+      const failure = await echo(this.address, pattern(size, i));
       if (failure === undefined) this.#sizes.push(size);
       else this.failures.push(failure);
     }
@@ -84,11 +82,11 @@ export class Load implements AsyncDisposable {
 }
 
 /**
- * Is one client: sends a message, half-closes, and compares what comes back.
+ * Runs one client: sends a message, half-closes, and compares the reply.
  *
  * @param address Where to connect.
  * @param message The message.
- * @returns `undefined` if exactly the message came back, else what went wrong.
+ * @returns `undefined` if the reply was exactly the message, else what went wrong.
  */
 export async function echo(address: Address, message: Uint8Array): Promise<Failure | undefined> {
   let port = 0;

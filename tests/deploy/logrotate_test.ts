@@ -21,7 +21,7 @@ Deno.test({
     const accessLog = `${folder}/log/access.log`;
     await using server = await Program.start({ accessLog });
 
-    // What stands in for the system's: the path, and systemctl, which does the same by the unit's ExecReload.
+    // Replaces the path, and systemctl by what the unit's ExecReload= does.
     let config = await Deno.readTextFile(CONFIG);
     config = replace(config, "/var/log/echo-server/access.log /var/log/echo-server@*/access.log", accessLog);
     const reload = 'systemctl try-reload-or-restart echo-server.service "echo-server@*.service"';
@@ -45,7 +45,7 @@ Deno.test({
     const texts = await Promise.all(files.map((name) => read(`${folder}/log/${name}`)));
     assert(texts.every((text) => text !== ""), "a file is empty");
     const lines = texts.flatMap(parseLines);
-    // A client's number makes its line unlike any other, so that one in two files would be seen.
+    // A client's number makes its line unique, so a line in two files would be noticed.
     assertEquals(new Set(lines.map(({ client }) => client)).size, lines.length);
     assertEquals(load.failures, []);
     assertEquals(loggedSizes(lines), load.served);

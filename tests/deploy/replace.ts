@@ -1,19 +1,15 @@
 /**
- * How a test makes a file of `deploy/` its own.
+ * Adapts a file of `deploy/` to a test.
  *
  * @module
  */
 
 /**
- * Replaces a text that must be there.
+ * Replaces every occurrence of a string in a text.
  *
- * @param text Where.
- * @param from What.
- * @param to By what.
- * @returns The text with every occurrence replaced.
  * @throws {Error} If there is none.
  */
 export function replace(text: string, from: string, to: string): string {
-  if (!text.includes(from)) throw new Error(`"${from}" is not there any more`);
+  if (!text.includes(from)) throw new Error(`"${from}" is no longer in the text`);
   return text.replaceAll(from, to);
 }

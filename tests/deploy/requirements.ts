@@ -1,5 +1,5 @@
 /**
- * What a test of `deploy/` cannot do without.
+ * What the tests of `deploy/` need.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { succeeds } from "../support/commands.ts";
 import { canRun, hasPermissions } from "../support/permissions.ts";
 
-/** What is not a tool, and the command that shows whether it is there. */
+/** Requirements other than tools, each with the command that succeeds if it is met. */
 const OTHERS = {
   "root": 'test "$(id -u)" = 0',
   "network namespaces": "ip netns add echo-probe && ip netns del echo-probe",
@@ -17,7 +17,7 @@ const OTHERS = {
   "descriptors": 'test "$(ulimit -Hn)" = unlimited || test "$(ulimit -Hn)" -gt 10300',
 } as const;
 
-/** Each tool's arguments that make it do nothing, and the Debian package that brings it. */
+/** Tools, each with arguments that make it do nothing, and the Debian package that it is in. */
 const TOOLS = {
   "buildah": { args: ["--version"], from: "buildah" },
   "haproxy": { args: ["-v"], from: "haproxy" },
@@ -40,7 +40,7 @@ const TOOLS = {
 export type Need = keyof typeof TOOLS | keyof typeof OTHERS;
 
 /**
- * Names a test, and ignores it where what it needs is missing.
+ * Names a test, and ignores it if what it needs is missing.
  *
  * @param name The test's name.
  * @param needs What it needs.
@@ -68,7 +68,7 @@ function runs(...command: string[]): boolean {
 }
 
 /**
- * Finds a tool also where an ordinary user's PATH does not lead.
+ * Finds a tool even outside an ordinary user's PATH.
  *
  * @param command The tool and its arguments.
  * @returns A command that runs it.

@@ -1,8 +1,8 @@
 /**
- * Two servers that share port 4000, and clients that neither of them may lose.
+ * Two servers that share port 4000, and clients of which they may lose none.
  *
- * It is a program (`shared_port.ts restart` or `kill`), for a network namespace of its own: what becomes of the clients
- * in the queue of a server that ends is up to a setting of the namespace. It prints what it has seen as JSON.
+ * It is a program (`shared_port.ts restart` or `kill`), to be run in a network namespace: what happens to the connections
+ * in the backlog of a server that exits depends on a setting of the namespace. It prints the outcome as JSON.
  *
  * @module
  */
@@ -17,20 +17,20 @@ import { Load, loggedSizes } from "./load.ts";
 
 const ADDRESS = { hostname: "127.0.0.1", port: 4000 };
 
-/** What has been seen. */
-export interface Seen {
-  /** Bytes of each message that came back, in ascending order. */
+/** What happened to the clients. */
+export interface Outcome {
+  /** Bytes of each message that was echoed, in ascending order. */
   served: number[];
-  /** Bytes of each line in the logs of both, in ascending order. */
+  /** Bytes in each line of both logs, in ascending order. */
   logged: number[];
-  /** Clients that were connected, and did not get their bytes back. */
+  /** Clients that had connected, and did not get their bytes back. */
   lost: number;
   /** Clients that were reset while they connected. */
   notConnected: number;
 }
 
 /** Restarts the two in turn, several times, under load. */
-async function restart(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen> {
+async function restart(logs: string[], cleanup: AsyncDisposableStack): Promise<Outcome> {
   const programs = new Map<string, Program>();
   const start = async (log: string) => {
     const flags = ["--reuse-port"];
@@ -54,13 +54,13 @@ async function restart(logs: string[], cleanup: AsyncDisposableStack): Promise<S
   };
 }
 
-/** Kills one of the two while clients are in its queue. */
-async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen> {
+/** Kills one of the two while connections are in its backlog. */
+async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Outcome> {
   const [first, second] = await Promise.all(
     logs.map(async (accessLog) => cleanup.use(await Program.start({ ...ADDRESS, accessLog, flags: ["--reuse-port"] }))),
   );
-  if (first === undefined || second === undefined) throw new Error("two logs make two servers");
-  first.kill("SIGSTOP"); // so that it accepts nobody
+  if (first === undefined || second === undefined) throw new Error("there must be two logs");
+  first.kill("SIGSTOP"); // so that it accepts no client
   await until(async () => (await output("cat", `/proc/${first.pid}/stat`)).includes(") T "));
   const conns: Deno.TcpConn[] = [];
   while (conns.length < 64) conns.push(cleanup.use(await Deno.connect(ADDRESS)));
@@ -73,7 +73,7 @@ async function kill(logs: string[], cleanup: AsyncDisposableStack): Promise<Seen
       await conn.closeWrite();
       served.push((await readToEof(conn)).length);
     } catch (error) {
-      // Whatever the system calls it that the connection is gone.
+      // Any error of the system counts as lost; others are defects of this program.
       if (!(error instanceof Error) || !("code" in error)) throw error;
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Which system calls a unit lets through.
+ * Which system calls a unit allows.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { output } from "../support/commands.ts";
 import type { Unit } from "./unit.ts";
 
 /**
- * Reads a unit's `SystemCallFilter=`, first a list of what is allowed, then lists of what is not.
+ * Reads a unit's `SystemCallFilter=`, first a list of allowed calls, then lists of forbidden ones.
  *
  * @param unit The unit.
  * @returns The names of the calls that are allowed.

@@ -15,7 +15,7 @@ import { Unit } from "./unit.ts";
 const FOLDER = new URL("../../deploy/systemd/", import.meta.url).pathname;
 const PATH = `${FOLDER}echo-server.service`;
 
-/** What it takes to run the server as the unit does. */
+/** What is needed to run the server as the unit does. */
 const SANDBOX = ["root", "mount namespaces", "prlimit", "setpriv"] as const;
 
 async function unit(path = PATH): Promise<Unit> {
@@ -23,7 +23,7 @@ async function unit(path = PATH): Promise<Unit> {
 }
 
 Deno.test({
-  ...needing("echo-server.service is verified by systemd without a word", "systemd-analyze"),
+  ...needing("systemd-analyze verify has no complaint about echo-server.service", "systemd-analyze"),
   async fn() {
     await using cleanup = new AsyncDisposableStack();
     const { path: folder } = cleanup.use(new TemporaryFolder("echo-unit-"));
@@ -37,7 +37,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("echo-server.service scores 1.5 or less", "systemd-analyze"),
+  ...needing("systemd-analyze security rates echo-server.service 1.5 or less", "systemd-analyze"),
   async fn() {
     const report = await output("systemd-analyze", "security", "--offline=true", "--no-pager", PATH);
     const [, score] = /Overall exposure level for echo-server\.service: ([\d.]+)/.exec(report) ?? [];
@@ -46,7 +46,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("echo-server@.service differs from echo-server.service only in what an instance has of its own"),
+  ...needing("echo-server@.service differs from echo-server.service only in what is specific to an instance"),
   async fn() {
     const one = await unit();
     const template = await unit(`${FOLDER}echo-server@.service`);
@@ -64,7 +64,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("echo-server.service goes with the server's defaults"),
+  ...needing("echo-server.service fits the server's defaults"),
   async fn() {
     const settings = await unit();
     assert(settings.number("LimitNOFILE") > DEFAULTS.maxClients);
@@ -81,7 +81,11 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("echo-server.service's limit of descriptors lets 10000 clients in at a time", ...SANDBOX, "descriptors"),
+  ...needing(
+    "echo-server.service's limit of descriptors is enough for 10000 clients in flight",
+    ...SANDBOX,
+    "descriptors",
+  ),
   async fn() {
     const settings = await unit();
     await using installation = await Installation.make(settings);
@@ -91,7 +95,7 @@ Deno.test({
     const conns: Deno.TcpConn[] = [];
     while (conns.length < DEFAULTS.maxClients) conns.push(clients.use(await Deno.connect(server.address)));
     await server.statusWhen(({ active }) => active === DEFAULTS.maxClients);
-    const late = echo(server.address, pattern(7)); // waits for a place
+    const late = echo(server.address, pattern(7)); // waits in the backlog
 
     await conns[0]?.closeWrite();
     assertEquals(await late, undefined);
@@ -111,7 +115,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...needing("echo-server.service's memory holds what the server may buffer", ...SANDBOX, "memory cgroups"),
+  ...needing("echo-server.service's memory limit is enough for --max-buffered", ...SANDBOX, "memory cgroups"),
   async fn() {
     const settings = await unit();
     await using installation = await Installation.make(settings);
@@ -125,7 +129,7 @@ Deno.test({
     const command = ["sh", "-ec", enter, "sh", ...installation.command()];
     await using server = await Program.start({ accessLog: installation.accessLog, command });
 
-    // As much as may be buffered, and then a client for whom there is no more.
+    // Clients that fill --max-buffered, and one whose message exceeds it.
     using clients = new DisposableStack();
     const message = pattern(DEFAULTS.maxBuffered / 8);
     const conns: Deno.TcpConn[] = [];
@@ -150,7 +154,7 @@ Deno.test({
 
 Deno.test({
   ...needing(
-    "echo-server.service's SystemCallFilter lets the server do all it does",
+    "echo-server.service's SystemCallFilter allows all that the server does",
     ...SANDBOX,
     "systemd-analyze",
     "strace",
@@ -161,7 +165,7 @@ Deno.test({
     const { accessLog } = installation;
     const calls = (await allowedCalls(settings)).filter((name) => name !== "clone3").map((name) => `?${name}`).join();
     assertEquals(settings.get("SystemCallErrorNumber"), "EPERM");
-    // RestrictNamespaces= answers clone3 with ENOSYS, since its flags cannot be seen by a filter.
+    // RestrictNamespaces= makes clone3 fail with ENOSYS, since a filter cannot see its flags.
     const trace = `${accessLog}.trace`;
     const strace = `strace -D -f -q --seccomp-bpf -o ${trace} -e trace='!${calls}' ` +
       `-e inject='!${calls}:error=EPERM' -e inject=clone3:error=ENOSYS`;
@@ -181,7 +185,7 @@ Deno.test({
     assertEquals(await server.exit(), 0);
     assertEquals(load.failures, []);
     assertEquals(loggedSizes(server.lines()), load.served);
-    // What is refused, Deno does without: it takes clone where there is no clone3, and memory without protection keys.
+    // Deno does without what is refused: it uses clone instead of clone3, and memory without protection keys.
     const ended = new RegExp(String.raw`^${server.pid} +\+\+\+ exited`, "m");
     await until(() => ended.test(Deno.readTextFileSync(trace)));
     const refused = (await Deno.readTextFile(trace)).matchAll(/^\d+ +(\w+)\(.* \(INJECTED\)$/gm).map(([, name]) =>

@@ -10,7 +10,7 @@ const UNITS: Record<string, number> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 **
 export class Unit {
   readonly #settings = new Map<string, string[]>();
 
-  /** @param text What the file holds. */
+  /** @param text The unit file's content. */
   constructor(text: string) {
     const lines = text.replaceAll("\\\n", " ").split("\n");
     for (const line of lines) {
@@ -25,7 +25,7 @@ export class Unit {
     return [...this.#settings.keys()];
   }
 
-  /** The values of a setting that may be given more than once. */
+  /** All values of a setting. */
   all(name: string): string[] {
     return this.#settings.get(name) ?? [];
   }
@@ -33,11 +33,11 @@ export class Unit {
   /**
    * The value of a setting.
    *
-   * @throws {Error} If it is not given just once.
+   * @throws {Error} If it does not occur exactly once.
    */
   get(name: string): string {
     const [value, ...more] = this.all(name);
-    if (value === undefined || more.length > 0) throw new Error(`the unit has not one ${name}=`);
+    if (value === undefined || more.length > 0) throw new Error(`the unit must have exactly one ${name}=`);
     return value;
   }
 

@@ -41,11 +41,11 @@ Deno.test(ignoreIf(missing, "docs/limits.md tells every limit, its default and t
 });
 
 Deno.test(ignoreIf(missing, "the metrics' reasons in deploy/README.md are those of the code"), () => {
-  const [, union = ""] = /export type Reason = ([^;]+);/.exec(read("lib/client.ts")) ?? [];
+  const [, union = ""] = /export type DropReason = ([^;]+);/.exec(read("lib/client.ts")) ?? [];
   const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason]) => `\`${reason}\``);
   assertEquals(reasons.length, 6);
-  const row = read("deploy/README.md").split("\n").find((line) => line.startsWith("| `echo_server.clients`")) ?? "";
-  for (const reason of [...reasons, "`gone_before_accept`"]) assertStringIncludes(row, reason);
+  const row = read("deploy/README.md").split("\n").find((line) => line.startsWith("| `echo_server.dropped`")) ?? "";
+  for (const reason of [...reasons, "`before_accept`"]) assertStringIncludes(row, reason);
 });
 
 Deno.test(ignoreIf(missing, "README's map of the code has every file, and each imports from further down only"), () => {

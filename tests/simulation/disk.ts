@@ -1,41 +1,52 @@
 /**
- * The disk that the access log is on, and all that happens to it.
+ * The disk that holds the access log.
  *
  * @module
  */
 
 import { type Content, FakeLogFile } from "../support/fake_log_file.ts";
+import { DISK_FULL } from "./system_errors.ts";
 
 /** A file on the disk. */
 export interface File extends Content {
-  /** Up to where its lines have been looked at. */
-  read: number;
+  /** Characters that have been checked. */
+  checked: number;
 }
 
-/** A disk with one folder: it holds one file by the log's name, and those that were renamed. */
+/** A disk with one folder: it holds one file at the log's path, and files that were renamed. */
 export class Disk {
-  /** What the log's path leads to. */
+  /** The file at the log's path. */
   current: File | undefined;
   /** Bytes that fit on it. */
   free = Infinity;
   /** Bytes that one write takes at most. */
-  largestWrite = Infinity;
+  maxWrite = Infinity;
   /** What each write fails with. */
   failure: Error | undefined;
   /** What opening fails with. */
   openFailure: Error | undefined;
-  /** Whether the last write failed. */
-  failing = false;
-  /** Since when every write would be taken whole. */
+  /** Whether the disk has refused the last write, or a part of it. */
+  isFailing = false;
+  /** Since when no write would fail. */
   goodSince = -Infinity;
   /** Files that are open. */
-  open = 0;
+  openFiles = 0;
 
-  /** Opens the log by its path, and creates it if there is none. */
+  /** @param violated Called when a file is used after its close. */
+  constructor(readonly violated: (how: string) => void) {}
+
+  /** Opens the log by its path, and creates it if it does not exist. */
   openLog(): OpenLog {
     if (this.openFailure !== undefined) throw this.openFailure;
-    this.current ??= { text: "", read: 0 };
+    this.current ??= { text: "", checked: 0 };
     return new OpenLog(this, this.current);
+  }
+
+  /** A server process starts: the folder can be written, and the files of the last process are closed. */
+  restart(): void {
+    this.openFailure = undefined;
+    this.isFailing = false;
+    this.openFiles = 0;
   }
 
   /** Renames the log. */
@@ -43,72 +54,88 @@ export class Disk {
     this.current = undefined;
   }
 
-  /** Empties the log, which makes room. */
-  empty(): void {
+  /** Truncates the log to nothing, which frees space. */
+  truncate(): void {
     if (this.current === undefined) return;
     this.free += this.current.text.length;
-    Object.assign(this.current, { text: "", read: 0 });
+    this.current.text = "";
+    this.current.checked = 0;
   }
 
-  /** Another server appends a line to the log, if there is room for it. */
-  otherAppends(line: string): void {
+  /** Another server appends a line to the log, if that is possible. */
+  appendOther(line: string): void {
     if (this.current === undefined || this.free < line.length || this.failure !== undefined) return;
     this.free -= line.length;
     this.current.text += line;
   }
 
-  /** Has room for so many bytes more. */
+  /** From now on the disk has so many bytes free. */
   fill(free: number): void {
     this.free = free;
     this.goodSince = Infinity;
   }
 
-  /** Fails every write. */
+  /** From now on a write takes so many bytes at most. */
+  shorten(maxWrite: number): void {
+    this.maxWrite = maxWrite;
+    if (maxWrite === 0) this.goodSince = Infinity;
+  }
+
+  /** From now on every write fails. */
   fail(failure: Error): void {
     this.failure = failure;
     this.goodSince = Infinity;
   }
 
-  /** Is as good as new. */
-  heal(now: number): void {
-    this.free = this.largestWrite = Infinity;
+  /** From now on nothing fails. */
+  repair(now: number): void {
+    this.free = this.maxWrite = Infinity;
     this.failure = this.openFailure = undefined;
     this.goodSince = now;
   }
 }
 
-/** The log, opened. */
-export class OpenLog extends FakeLogFile {
+/** The log, opened. To use it after its close is a violation, and not a failure of the disk. */
+class OpenLog extends FakeLogFile {
   readonly #disk: Disk;
-  /** The file. */
-  readonly file: File;
 
   constructor(disk: Disk, file: File) {
     super([], file);
     this.#disk = disk;
-    this.file = file;
-    disk.open++;
+    disk.openFiles++;
   }
 
   override writeSync(bytes: Uint8Array): number {
+    this.#checkOpen("written to");
     const disk = this.#disk;
-    disk.failing = true;
+    disk.isFailing = true;
     if (disk.failure !== undefined) throw disk.failure;
-    if (disk.free === 0) throw Object.assign(new Error("No space left on device (os error 28)"), { code: "ENOSPC" });
-    this.script.push(Math.min(disk.free, disk.largestWrite));
+    if (disk.free === 0) throw DISK_FULL;
+    this.script.push(Math.min(disk.free, disk.maxWrite));
     const taken = super.writeSync(bytes);
     disk.free -= taken;
-    disk.failing = taken === 0;
+    disk.isFailing = taken === 0;
     return taken;
   }
 
+  override seekSync(offset: number, whence: Deno.SeekMode): number {
+    this.#checkOpen("sought in");
+    return super.seekSync(offset, whence);
+  }
+
   override truncateSync(length: number): void {
+    this.#checkOpen("truncated");
     this.#disk.free += this.text.length - length;
     super.truncateSync(length);
   }
 
   override close(): void {
+    this.#checkOpen("closed");
     super.close();
-    this.#disk.open--;
+    this.#disk.openFiles--;
+  }
+
+  #checkOpen(what: string): void {
+    if (this.closed) this.#disk.violated(`a log file is ${what} after its close`);
   }
 }

@@ -1,13 +1,16 @@
 /**
- * Choices out of numbers.
+ * Draws choices from numbers.
  *
  * @module
  */
 
-/** Numbers from here on never run out of choices. */
+/** From this number on, the choices that can be drawn from a number do not run out. */
 const ENDLESS = 2 ** 24;
 
-/** Draws choices out of one number. A smaller number makes smaller and fewer choices: then it is the first every time. */
+/**
+ * Draws choices from one number. A small number is used up after a few; from then on the first choice is drawn each
+ * time. So a trace with smaller numbers is a simpler one, which is what shrinking needs.
+ */
 export class Draw {
   #rest: number;
   #next: number; // what is drawn from when the rest is used up; 0 if nothing is
@@ -30,7 +33,7 @@ export class Draw {
     return drawn;
   }
 
-  /** Draws one of several things. */
+  /** Draws one of several values. */
   of<T>(first: T, ...others: T[]): T {
     return others[this.below(others.length + 1) - 1] ?? first;
   }

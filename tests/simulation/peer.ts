@@ -1,99 +1,90 @@
 /**
- * A client, as the kernel and the other end of its connection see it.
+ * A client, as the server's kernel and the client itself see it.
  *
  * @module
  */
 
 import { FakeConn } from "../support/fake_conn.ts";
-import type { WhenReady } from "../support/when_ready.ts";
+import type { Environment } from "./environment.ts";
 
-/** What watches over clients. */
-export interface Watch {
-  /** Has reads and writes end. */
-  whenReady: WhenReady;
-  /** The time. */
-  now(): number;
-  /** A promise is broken. */
-  broken(how: string): void;
-  /** The server reads from it for the first time. */
-  taken(peer: Peer): void;
-  /** The server closes the connection. */
-  closing(peer: Peer): void;
-}
-
-/** Every message is a part of these bytes, which repeat nowhere within a message. */
+/** Every message is a part of these bytes. No two places in a message have the same bytes after them. */
 const PATTERN = Uint8Array.from({ length: 1 << 18 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 23);
 
-/** A client that sends a message in pieces, half-closes, and takes its reply; or does less. */
+/** A client that sends a message in pieces, half-closes and reads its reply; or does less. Checks the reply. */
 export class Peer extends FakeConn {
-  /** What the world calls it. */
+  /** Its name in descriptions. */
   readonly name: string;
-  /** Its number on the server, once that has taken it in flight. */
+  /** Its number on the server; 0 before the server's first read. */
   number = 0;
-  /** Whether it was waiting to be accepted when the server was told to drain. */
-  waitedAtDrain = false;
-  /** What the connection broke by. */
+  /** What its reads and writes fail with. */
   error: Error | undefined;
   /** Whether it has half-closed. */
-  halfClosed = false;
+  hasHalfClosed = false;
 
-  /** Bytes that it has sent, that the server has read, and that it has got back. */
+  /** Bytes that it has sent. */
   sent = 0;
+  /** Bytes that the server has read. */
   received = 0;
+  /** Bytes that the server has sent back. */
   replied = 0;
-  /** Bytes of the chunks that were held for it when the world last looked. */
-  held = 0;
-  /** Whether the server has read its end. */
-  endRead = false;
-  /** When a byte last moved, either way, since its accept. */
+  /** Bytes of the buffers that the server held for it at the last check. */
+  heldBefore = 0;
+  /** Whether the server has read EOF. */
+  hasReadEof = false;
+  /** When the last byte was received or sent back, or when it was accepted. */
   movedAt = 0;
-  /** Milliseconds since then, when it was closed. */
-  idleFor = 0;
+  /** Milliseconds from then to its close. */
+  idleAtClose = 0;
 
-  readonly #watch: Watch;
+  readonly #environment: Environment;
   readonly #message: Uint8Array;
 
   /**
    * Connects.
    *
-   * @param index Its place among all clients.
-   * @param length Bytes that it will send.
-   * @param watch What watches over it.
+   * @param index How many clients have connected before.
+   * @param length Bytes of its message.
+   * @param environment What it is a part of.
    */
-  constructor(index: number, length: number, watch: Watch) {
-    super(`10.0.0.${index}`, watch.whenReady);
+  constructor(index: number, length: number, environment: Environment) {
+    super(`10.0.0.${index}`, environment.whenReady);
     this.name = `client ${String.fromCharCode(65 + index % 26)}${index < 26 ? "" : Math.floor(index / 26)}`;
-    this.#watch = watch;
+    this.#environment = environment;
     this.#message = PATTERN.subarray(index * 97 % 4093).subarray(0, length);
   }
 
   /** Bytes that it has still to send. */
-  get left(): number {
-    return this.halfClosed ? 0 : this.#message.length - this.sent;
+  get unsent(): number {
+    return this.hasHalfClosed ? 0 : this.#message.length - this.sent;
   }
 
-  /** Whether its whole reply has gone out. */
-  get finished(): boolean {
-    return this.endRead && this.replied === this.sent;
+  /** Whether the server has sent its whole reply. */
+  get isEchoed(): boolean {
+    return this.hasReadEof && this.replied === this.sent;
+  }
+
+  /** Whether the server has to do with it: its connection is open, or a read or write is pending. */
+  get isInFlight(): boolean {
+    return !this.closed || this.pending;
   }
 
   /** Sends its next bytes. */
   sendNext(bytes: number): void {
     const from = this.sent;
-    this.sent = Math.min(from + bytes, from + this.left);
+    this.sent = Math.min(from + bytes, from + this.unsent);
     this.send(this.#message.subarray(from, this.sent));
   }
 
-  /** Does all that is left for it to do. */
+  /** Sends the rest, half-closes, and reads everything from now on. */
   finish(): void {
-    this.sendNext(this.left);
-    if (!this.halfClosed) this.halfClose();
+    this.sendNext(this.unsent);
+    if (!this.hasHalfClosed) this.halfClose();
     this.packet = Infinity;
     this.take(Infinity);
   }
 
   override halfClose(): this {
-    this.halfClosed = true;
+    this.hasHalfClosed = true;
     return super.halfClose();
   }
 
@@ -103,37 +94,37 @@ export class Peer extends FakeConn {
   }
 
   override read(buffer: Uint8Array): Promise<number | null> {
-    if (this.number === 0) this.#watch.taken(this);
-    if (buffer.length === 0) this.#watch.broken(`${this.name} is read into no room`);
+    if (this.number === 0) this.#environment.onFirstRead(this);
+    if (buffer.length === 0) this.#environment.violated(`${this.name} is read from into an empty buffer`);
     return super.read(buffer);
   }
 
   override write(buffer: Uint8Array): Promise<number> {
-    if (!this.endRead) this.#watch.broken(`${this.name} is sent something before it has half-closed`);
+    if (!this.hasReadEof) this.#environment.violated(`${this.name} is sent something before it has half-closed`);
     return super.write(buffer);
   }
 
   override [Symbol.dispose](): void {
-    if (!this.closed) this.#watch.closing(this);
+    if (!this.closed) this.#environment.onClose(this);
     super[Symbol.dispose]();
   }
 
   protected override receive(buffer: Uint8Array): number | null {
     const bytes = super.receive(buffer);
-    if (bytes === null) this.endRead = true;
-    else this.#moved("received", bytes);
+    if (bytes === null) this.hasReadEof = true;
+    else this.#move("received", bytes);
     return bytes;
   }
 
   protected override deliver(part: Uint8Array): void {
     const rest = this.#message.subarray(this.replied, this.sent);
-    if (part.length > rest.length) this.#watch.broken(`${this.name} gets more back than it has sent`);
-    else if (part.some((byte, i) => byte !== rest[i])) this.#watch.broken(`${this.name} gets other bytes back`);
-    this.#moved("replied", part.length);
+    if (part.length > rest.length) this.#environment.violated(`${this.name} gets more back than it has sent`);
+    else if (part.some((byte, i) => byte !== rest[i])) this.#environment.violated(`${this.name} gets other bytes back`);
+    this.#move("replied", part.length);
   }
 
-  #moved(way: "received" | "replied", bytes: number): void {
-    this[way] += bytes;
-    this.movedAt = this.#watch.now();
+  #move(direction: "received" | "replied", bytes: number): void {
+    this[direction] += bytes;
+    this.movedAt = this.#environment.now();
   }
 }

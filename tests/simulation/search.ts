@@ -1,25 +1,25 @@
 /**
- * Searches many histories for one in which a promise is broken.
+ * Searches for a trace that violates an invariant.
  *
  * @module
  */
 
 import { setImmediate } from "node:timers";
 import fc from "fast-check";
-import { histories, type History } from "./history.ts";
-import { type Counts, World } from "./world.ts";
+import { type Counts, Simulator } from "./simulator.ts";
+import { type Trace, traces } from "./trace.ts";
 
-/** A history in which a promise is broken. */
-export interface Found {
-  /** The shortest such history that was found. */
-  history: History;
-  /** Which promise, and how. */
-  how: string;
-  /** How many histories were lived through until the first. */
+/** A trace that violates an invariant. */
+export interface Failure {
+  /** The trace: the shortest that was found. */
+  trace: Trace;
+  /** Which invariant, and how. */
+  violation: string;
+  /** Traces that were run up to the first that violates it. */
   after: number;
 }
 
-/** While a history is lived through: what promises were rejected with that nobody waits for. */
+/** While a trace is run: what promises were rejected with that no code handles. */
 let unhandled: unknown[] | undefined;
 addEventListener("unhandledrejection", (event) => {
   if (unhandled === undefined) return;
@@ -28,65 +28,53 @@ addEventListener("unhandledrejection", (event) => {
 });
 
 /**
- * Lives through a history.
+ * Runs a trace.
  *
- * @param history The history.
- * @param counts Where what happens is counted.
- * @param trace Called with a line for each thing that happens.
- * @throws {Error} If a promise is broken.
+ * @param trace The trace.
+ * @param counts Where events are counted.
+ * @param onNote Called with a line for each event.
+ * @throws {Error} If an invariant is violated.
  */
-export async function live(history: History, counts?: Counts, trace?: (line: string) => void): Promise<void> {
+export async function runTrace(trace: Trace, counts?: Counts, onNote?: (line: string) => void): Promise<void> {
   const rejections = unhandled = [] as unknown[];
   try {
-    await new World(counts, trace).run(history);
-    await new Promise((resolve) => setImmediate(resolve)); // only a turn of the real event loop tells of rejections
-    if (rejections.length > 0) throw new Error(`nobody handles a rejection: ${rejections[0]}`);
+    await new Simulator(counts, onNote).run(trace);
+    // Rejections are reported at the end of an iteration of the real event loop only.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (rejections.length > 0) throw new Error(`a rejection is not handled: ${rejections[0]}`);
   } finally {
     unhandled = undefined;
   }
 }
 
 /**
- * Lives through histories until one breaks a promise, and looks for the shortest that does so too.
+ * Runs traces until one violates an invariant, and then looks for the shortest that does.
  *
- * @param seed Where the histories come from: the same seed, the same histories.
- * @param count How many there are.
- * @param counts Where what happens is counted.
+ * @param seed Where the traces come from: the same seed, the same traces.
+ * @param count How many.
+ * @param counts Where events are counted.
+ * @param onRun Called with each trace before it is run.
+ * @param shrinks Whether a shorter trace is looked for that violates an invariant as well.
  * @returns What was found, if anything was.
  */
-export async function search(seed: number, count: number, counts?: Counts): Promise<Found | undefined> {
-  const property = fc.asyncProperty(histories, (history) => live(history, counts));
-  const { failed, counterexample, errorInstance, numRuns } = await fc.check(property, { seed, numRuns: count });
-  const [history] = counterexample ?? [];
-  if (!failed || history === undefined) return undefined;
-  return { history, how: errorInstance instanceof Error ? errorInstance.message : `${errorInstance}`, after: numRuns };
-}
-
-/**
- * Tells a history for people.
- *
- * @param history The history.
- * @returns What happens in it, a line each, and what it breaks; the command that tells it again.
- */
-export async function tell(history: History): Promise<string> {
-  const lines: string[] = [];
-  try {
-    await live(history, new Map(), (line) => void lines.push(line));
-    lines.push("every promise is kept");
-  } catch (error) {
-    lines.push(`broken: ${error instanceof Error ? error.message : error}`);
-  }
-  return `${lines.map((line) => `  ${line}\n`).join("")}Again: deno task simulate --history=${write(history)}`;
-}
-
-/** Writes a history as a flag has it. */
-export function write({ setup, faults, steps }: History): string {
-  return [setup, faults, ...steps].join();
-}
-
-/** Reads what {@linkcode write} has written; `undefined` if it has not. */
-export function read(text: string): History | undefined {
-  if (!/^\d{1,10}(,\d{1,10})+$/.test(text)) return undefined;
-  const [setup = 0, faults = 0, ...steps] = text.split(",").map(Number);
-  return { setup, faults, steps };
+export async function search(
+  seed: number,
+  count: number,
+  counts?: Counts,
+  onRun?: (trace: Trace) => void,
+  shrinks: boolean = true,
+): Promise<Failure | undefined> {
+  const property = fc.asyncProperty(traces, (trace) => {
+    onRun?.(trace);
+    return runTrace(trace, counts);
+  });
+  const { failed, counterexample, errorInstance, numRuns } = await fc.check(property, {
+    seed,
+    numRuns: count,
+    endOnFailure: !shrinks,
+  });
+  const [trace] = counterexample ?? [];
+  if (!failed || trace === undefined) return undefined;
+  const violation = errorInstance instanceof Error ? errorInstance.message : `${errorInstance}`;
+  return { trace, violation, after: numRuns };
 }

@@ -1,48 +1,41 @@
 /**
- * Lives through histories on all cores until the time is over or a promise is broken.
+ * Runs traces on all cores until the time is over or an invariant is violated.
  *
  * @module
  */
 
 import { parseArgs } from "node:util";
-import { CannotBreak, tryBreaks } from "./breaks.ts";
-import { read, tell } from "./search.ts";
-import type { Batch, Outcome } from "./worker.ts";
-import type { Counts } from "./world.ts";
+import type { Failure } from "./search.ts";
+import type { Counts } from "./simulator.ts";
+import { parseTrace } from "./trace.ts";
+import { describe, WatchedWorker } from "./watched_worker.ts";
 
 const HELP = `\
-Lives through histories of the server in a simulated world, on all cores, until the time is over or a promise is broken.
+Runs the server in a simulated environment, trace by trace on all cores, until the time is over or an invariant is
+violated.
 
 Usage: deno task simulate [flags]
 
-  --seconds=N        for so long (60)
-  --histories=N      until so many, however long they take
-  --seed=N           the first seed (random); each stands for 1000 histories
-  --history=N,N,...  tell this one, as it was printed when it was found
-  --breaks           break the server on purpose in each way that is in breaks/, and tell how many
-                     histories it takes to find out
-  --help             print this
+  --seconds=N      for so long (60)
+  --traces=N       so many, however long they take
+  --seed=N         the first seed (random); each stands for 250 traces
+  --trace=N,N,...  replay this trace, as it was printed when it was found
+  --no-shrink      do not look for a shorter trace when one is found
+  --help           print this
 `;
 
-/** Histories of one seed. */
-const BATCH = 1000;
-
-/** Histories in which each way to break the server must be found. */
-const ENOUGH = 20_000;
+/** Traces of one seed. */
+const BATCH = 250;
 
 /** Milliseconds between two progress lines. */
-const PROGRESS = 5000;
+const PROGRESS_INTERVAL_MS = 5000;
 
 /** Thrown when the command line is wrong. */
-class WrongUsage extends Error {
-  constructor(message: string) {
-    super(`${message}; see --help`);
-  }
-}
+class UsageError extends Error {}
 
-function count(flag: string, value: string): number {
+function parseCount(flag: string, value: string): number {
   if (/^\d{1,9}$/.test(value)) return Number(value);
-  throw new WrongUsage(`--${flag} takes a whole number below a billion, not "${value}"`);
+  throw new UsageError(`--${flag} takes a whole number below a billion, not "${value}"`);
 }
 
 function parse(args: string[]) {
@@ -51,85 +44,82 @@ function parse(args: string[]) {
       args,
       options: {
         seconds: { type: "string", default: "60" },
-        histories: { type: "string" },
+        traces: { type: "string" },
         seed: { type: "string", default: `${crypto.getRandomValues(new Uint16Array(1))[0]}` },
-        history: { type: "string" },
-        breaks: { type: "boolean", default: false },
+        trace: { type: "string" },
+        "no-shrink": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     }).values;
   } catch (error) {
-    throw new WrongUsage(error instanceof Error ? error.message.replace(/\. .*$/s, "") : `${error}`);
+    throw new UsageError(error instanceof Error ? error.message.replace(/\. .*$/s, "") : `${error}`);
   }
 }
 
-/** Tells what has been lived through. */
-function summary(histories: number, counts: Counts, ms: number): string {
-  const { steps = 0, "virtual seconds": seconds = 0, ...things } = Object.fromEntries(counts);
-  const sorted = Object.entries(things).sort(([a], [b]) => a < b ? -1 : 1).map(([what, often]) => `${what} ${often}`);
-  return `${Math.round(ms / 1000)} s: ${histories} histories (${Math.round(histories / ms * 1000)} a second), ` +
+/** Says how many traces were run, and how often what happened. */
+function summary(traces: number, counts: Counts, ms: number): string {
+  const { steps = 0, "virtual seconds": seconds = 0, ...events } = Object.fromEntries(counts);
+  const sorted = Object.entries(events).sort(([a], [b]) => a < b ? -1 : 1).map(([name, count]) => `${name} ${count}`);
+  return `${Math.round(ms / 1000)} s: ${traces} traces (${Math.round(traces / ms * 1000)} a second), ` +
     `${steps} steps, ${(seconds / 3600).toFixed(1)} virtual hours; ${sorted.join(", ")}`;
 }
 
-/** Searches with one worker for each core. */
-async function simulate(first: number, ms: number, limit: number): Promise<number> {
+/** Searches with one worker for each core. Returns the exit status. */
+async function simulate(firstSeed: number, ms: number, limit: number, shrinks: boolean): Promise<number> {
   const start = performance.now();
   const counts: Counts = new Map();
-  let [seed, asked, done, told] = [first, 0, 0, start];
-  const outcomes: Outcome[] = [];
+  const failures: { seed: number; failure: Failure }[] = [];
+  let [nextSeed, asked, run, printedAt] = [firstSeed, 0, 0, start];
   const work = async () => {
-    const worker = new Worker(import.meta.resolve("./worker.ts"), { type: "module" });
-    while (asked < limit && performance.now() - start < ms && outcomes.every(({ found }) => found === undefined)) {
-      const batch: Batch = { seed: seed++, histories: Math.min(BATCH, limit - asked) };
-      asked += batch.histories;
-      const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = ({ message }) => reject(new Error(message));
-      worker.postMessage(batch);
-      const outcome = await promise;
-      for (const [what, often] of outcome.counts) counts.set(what, (counts.get(what) ?? 0) + often);
-      outcomes.push(outcome);
-      done += outcome.found?.after ?? outcome.histories;
-      if (performance.now() - told < PROGRESS) continue;
-      told = performance.now();
-      console.log(summary(done, counts, told - start));
+    using worker = new WatchedWorker();
+    while (asked < limit && performance.now() - start < ms && failures.length === 0) {
+      const seed = nextSeed++;
+      const traces = Math.min(BATCH, limit - asked);
+      asked += traces;
+      const result = await worker.search(seed, traces, shrinks);
+      for (const [event, count] of result.counts) counts.set(event, (counts.get(event) ?? 0) + count);
+      if (result.failure !== undefined) failures.push({ seed, failure: result.failure });
+      run += result.failure?.after ?? traces;
+      if (performance.now() - printedAt < PROGRESS_INTERVAL_MS) continue;
+      printedAt = performance.now();
+      console.log(summary(run, counts, printedAt - start));
     }
-    worker.terminate();
   };
   await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, work));
-  console.log(summary(done, counts, performance.now() - start));
-  const failed = outcomes.filter(({ found }) => found !== undefined).sort((a, b) => a.seed - b.seed)[0];
-  if (failed?.found === undefined) return 0;
-  const { found } = failed;
-  const after = (failed.seed - first) * BATCH + found.after;
-  console.log(`BROKEN in history ${after} (--seed=${failed.seed}): ${found.how}\n${await tell(found.history)}`);
+  console.log(summary(run, counts, performance.now() - start));
+  const [first] = failures.sort((a, b) => a.seed - b.seed); // the same, whichever worker was faster
+  if (first === undefined) return 0;
+  const { seed, failure: { trace, violation, after } } = first;
+  console.log(`VIOLATION in trace ${(seed - firstSeed) * BATCH + after} (--seed=${seed}): ${violation}`);
+  if (shrinks) console.log(await describe(trace));
   return 1;
 }
 
 async function main(args: string[]): Promise<number> {
-  const { seconds, histories, seed, history, breaks, help } = parse(args);
+  const { seconds, traces, seed, trace, "no-shrink": noShrink, help } = parse(args);
   if (help) {
     console.log(HELP.trimEnd());
     return 0;
   }
-  if (history !== undefined) {
-    const numbers = read(history);
-    if (numbers === undefined) throw new WrongUsage(`--history takes numbers with commas between, not "${history}"`);
-    console.log(await tell(numbers));
+  if (trace !== undefined) {
+    const numbers = parseTrace(trace);
+    if (numbers === undefined) throw new UsageError(`--trace takes numbers with commas between, not "${trace}"`);
+    console.log(await describe(numbers));
     return 0;
   }
-  const first = count("seed", seed);
-  const limit = histories === undefined ? undefined : count("histories", histories);
-  const ms = limit === undefined ? count("seconds", seconds) * 1000 : Infinity;
-  if (breaks) return await tryBreaks(first, limit ?? ENOUGH);
+  const first = parseCount("seed", seed);
+  const limit = traces === undefined ? Infinity : parseCount("traces", traces);
+  const ms = traces === undefined ? parseCount("seconds", seconds) * 1000 : Infinity;
   console.log(`simulate --seed=${seed}`);
-  return await simulate(first, ms, limit ?? Infinity);
+  return await simulate(first, ms, limit, !noShrink);
 }
 
+let status: number;
 try {
-  Deno.exitCode = await main(Deno.args);
+  status = await main(Deno.args);
 } catch (error) {
-  if (!(error instanceof WrongUsage || error instanceof CannotBreak)) throw error;
-  console.error(`simulate: ${error.message}`);
-  Deno.exitCode = error instanceof WrongUsage ? 2 : 1;
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`simulate: ${error.message}; see --help`);
+  status = 2;
 }
+Deno.exit(status); // to terminate() a worker does not end it while its promise reactions loop

@@ -1,23 +1,41 @@
-import { assertEquals } from "@std/assert";
-import { FOUND } from "./found.ts";
-import { live, read, search, tell, write } from "./search.ts";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { REGRESSIONS } from "./regressions.ts";
+import { formatTrace, parseTrace } from "./trace.ts";
+import { describe, WatchedWorker } from "./watched_worker.ts";
 
 const [seed = 0] = crypto.getRandomValues(new Uint16Array(1));
 
-Deno.test(`the server keeps its promises in 2,000 histories (--seed=${seed})`, async () => {
-  const found = await search(seed, 2000);
-  if (found !== undefined) throw new Error(`${found.how}\n${await tell(found.history)}`);
+Deno.test(`the server violates no invariant in 2,000 traces (--seed=${seed})`, async () => {
+  using worker = new WatchedWorker();
+  const { failure } = await worker.search(seed, 2000);
+  if (failure !== undefined) throw new Error(`${failure.violation}\n${await describe(failure.trace)}`);
 });
 
-Deno.test("the server keeps its promises in the histories that once found something", async () => {
-  for (const [, text] of FOUND) {
-    const history = read(text);
-    assertEquals(history && write(history), text);
-    if (history !== undefined) await live(history);
-  }
+for (const [mutation, text] of REGRESSIONS) {
+  Deno.test(`the server violates no invariant in the trace for ${mutation}`, async () => {
+    const trace = parseTrace(text);
+    assertEquals(trace && formatTrace(trace), text);
+    if (trace !== undefined) assertStringIncludes(await describe(trace), "no invariant is violated");
+  });
+}
+
+Deno.test("a trace runs the same way each time", async () => {
+  const trace = { setup: 5, faults: 0xffff_ffff, steps: Array.from({ length: 120 }, (_, i) => i * 35_791_394) };
+  const description = await describe(trace);
+  assertStringIncludes(description, "is accepted");
+  assertEquals(await describe(trace), description);
 });
 
-Deno.test("a history happens again to the letter", async () => {
-  const history = { setup: 5, faults: 0xffff_ffff, steps: Array.from({ length: 200 }, (_, i) => i * 21_474_836) };
-  assertEquals(await tell(history), await tell(history));
+Deno.test("WatchedWorker ends a trace that loops for ever, and says which", async () => {
+  const trace = { setup: 1, faults: 2, steps: [3, 4] };
+  const module = `
+    import { Progress } from ${JSON.stringify(import.meta.resolve("./watched_worker.ts"))};
+    self.onmessage = ({ data: { shared, trace } }) => {
+      const progress = new Progress(shared);
+      for (let i = 0; i < 3; i++) progress.begin(trace);
+      for (;;);
+    };`;
+  using worker = new WatchedWorker(100, `data:text/typescript,${encodeURIComponent(module)}`);
+  const { failure } = await worker.replay(trace, () => {});
+  assertEquals(failure, { trace, violation: "the trace does not end within 0.1 s", after: 3 });
 });

@@ -1,84 +1,109 @@
 /**
- * The other end of the server's stderr.
+ * The reader of the server's stderr.
  *
  * @module
  */
 
-import type { Report } from "../support/recorder.ts";
-import type { Watch } from "./peer.ts";
+import type { Environment } from "./environment.ts";
 
-/** A pipe that is read, not read, or broken. */
+/** A line of the diagnostics that has not been read. */
+interface Expected {
+  line: string;
+  /** How many lines it says were dropped. */
+  dropped: number;
+  /** Whether it must not be dropped. */
+  isMandatory: boolean;
+}
+
+/** A pipe that is read, not read, or closed. Checks the lines that come. */
 export class Stderr {
-  /** Characters that may wait besides those that are being written. */
+  /** Characters that may be queued besides those being written. */
   maxQueued = Infinity;
-  /** Whether the reader has read at every moment. */
-  readOn = true;
-
+  /** Bytes that one write takes at most. */
+  maxWrite = Infinity;
   /** When it was last read. */
   readAt = -Infinity;
 
-  readonly #watch: Pick<Watch, "whenReady" | "now" | "broken">;
-  #state: "read" | "full" | "broken" = "read";
-  #waiting: (() => void) | undefined;
-  #expected: { line: string; dropped: number }[] = []; // reports that have not come, and how many the report says were dropped
+  readonly #environment: Pick<Environment, "whenReady" | "now" | "violated">;
+  #state: "read" | "unread" | "closed" = "read";
+  #blocked: (() => void) | undefined; // ends the write that waits for the reader
+  #expected: Expected[] = [];
+  #partial = "";
+  #isWriting = false;
 
-  /**
-   * Makes one that is read.
-   *
-   * @param watch What watches over it.
-   */
-  constructor(watch: Pick<Watch, "whenReady" | "now" | "broken">) {
-    this.#watch = watch;
+  /** @param environment What it is a part of. */
+  constructor(environment: Pick<Environment, "whenReady" | "now" | "violated">) {
+    this.#environment = environment;
   }
 
   /** What the reader does from now on. */
-  set state(state: "read" | "full" | "broken") {
-    if (this.#state !== "broken") this.#state = state;
-    if (state !== "read") this.readOn = false;
-    if (state !== "full" && this.#waiting !== undefined) this.#watch.whenReady(this.#waiting);
-    if (state !== "full") this.#waiting = undefined;
+  set state(state: "read" | "unread" | "closed") {
+    if (this.#state !== "closed") this.#state = state;
+    if (state !== "unread" && this.#blocked !== undefined) this.#environment.whenReady(this.#blocked);
+    if (state !== "unread") this.#blocked = undefined;
   }
 
-  /** A process starts with a pipe of its own. */
-  renew(): void {
+  /**
+   * A server process starts, with a pipe of its own.
+   *
+   * @param maxQueued Characters that it may queue.
+   * @param maxWrite Bytes that one write takes at most.
+   */
+  restart(maxQueued: number, maxWrite: number): void {
+    this.maxQueued = maxQueued;
+    this.maxWrite = maxWrite;
     this.#state = "read";
-    this.readOn = true;
-    this.#waiting = undefined;
+    this.#isWriting = false;
+    this.#blocked = undefined;
     this.#expected = [];
+    this.#partial = "";
   }
 
-  /** The server reports something: it must come, or be counted. */
-  expect(line: string, { properties: { count } }: Report): void {
-    this.#expected.push({ line, dropped: typeof count === "number" ? count : 0 });
+  /** The server reports a line: it must come, or be counted as dropped unless it is mandatory. */
+  expect(line: string, dropped: number, isMandatory: boolean): void {
+    this.#expected.push({ line, dropped, isMandatory });
   }
 
-  /** A write of the server. */
-  write(bytes: Uint8Array): Promise<void> {
-    if (this.#waiting !== undefined) this.#watch.broken("two writes to stderr at a time");
-    if (bytes.length > this.maxQueued) this.#watch.broken(`${bytes.length} bytes of reports have waited`);
+  /** write(2). */
+  write(bytes: Uint8Array): Promise<number> {
+    if (this.#isWriting) this.#environment.violated("two writes to stderr are pending");
+    if (bytes.length > this.maxQueued) this.#environment.violated(`${bytes.length} bytes of diagnostics were queued`);
     return new Promise((resolve, reject) => {
+      this.#isWriting = true;
       const end = () => {
-        if (this.#state === "broken") return reject(new Deno.errors.BrokenPipe("broken pipe"));
-        this.#take(new TextDecoder().decode(bytes));
-        resolve();
+        this.#isWriting = false;
+        if (this.#state === "closed") return reject(new Deno.errors.BrokenPipe("broken pipe"));
+        const taken = bytes.subarray(0, this.maxWrite);
+        this.#read(new TextDecoder().decode(taken));
+        resolve(taken.length);
       };
-      if (this.#state === "full") this.#waiting = end;
-      else this.#watch.whenReady(end);
+      if (this.#state === "unread") this.#blocked = end;
+      else this.#environment.whenReady(end);
     });
   }
 
-  /** The process ends: if the reader was always there, all has come. */
-  finish(): void {
-    if (this.readOn && this.#expected.length > 0) this.#watch.broken(`${this.#expected.length} reports have not come`);
+  /** The process exits. @param isFlushed Whether it says that everything is written. */
+  onExit(isFlushed: boolean): void {
+    const { violated } = this.#environment;
+    const lines = this.#expected.length;
+    if (isFlushed && this.#state !== "closed" && lines > 0) violated(`${lines} lines of the diagnostics are lost`);
+    if (!isFlushed && this.#blocked === undefined) violated("the server gives up an stderr that is read");
   }
 
-  #take(text: string): void {
-    this.readAt = this.#watch.now();
-    for (const line of text.split(/(?<=\n)/)) {
-      const place = this.#expected.findIndex((expected) => expected.line === line);
-      const { dropped } = this.#expected[place] ?? {};
-      if (place !== dropped) this.#watch.broken(`${place} reports have not come, ${dropped} are said to be dropped`);
-      this.#expected.splice(0, place + 1);
+  #read(text: string): void {
+    this.readAt = this.#environment.now();
+    const lines = (this.#partial + text).split(/(?<=\n)/);
+    this.#partial = lines.at(-1)?.endsWith("\n") ? "" : lines.pop() ?? "";
+    for (const line of lines) {
+      const index = this.#expected.findIndex((expected) => expected.line === line);
+      const { dropped } = this.#expected[index] ?? {};
+      if (index !== dropped) {
+        this.#environment.violated(
+          `${index} lines of the diagnostics have not come, ${dropped} are counted as dropped`,
+        );
+      }
+      const mandatory = this.#expected.splice(0, index + 1).slice(0, -1).find(({ isMandatory }) => isMandatory);
+      if (mandatory !== undefined) this.#environment.violated(`dropped: ${mandatory.line.trimEnd()}`);
     }
   }
 }

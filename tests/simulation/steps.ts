@@ -1,59 +1,72 @@
 /**
- * What can happen in the world.
+ * What can happen in a run.
  *
  * @module
  */
 
 import type { Draw } from "./draw.ts";
-import { BROKEN_PIPE, GONE, RESET, SHORTAGE, systemError } from "./kernel_queue.ts";
-import type { Life } from "./life.ts";
 import type { Peer } from "./peer.ts";
-import type { World } from "./world.ts";
+import type { ServerProcess } from "./server_process.ts";
+import type { Simulator } from "./simulator.ts";
+import {
+  CANNOT_OPEN,
+  DISCONNECTS,
+  DISK_FAILURE,
+  EXHAUSTION,
+  FAILED_ACCEPTS,
+  FAILURES,
+  NOT_CONNECTED,
+} from "./system_errors.ts";
 
 /** Does a step. */
-type Act = (world: World, draw: Draw) => void | Promise<void>;
+type Act = (simulator: Simulator, draw: Draw) => void | Promise<void>;
 
-/** Has some client do something whose connection is up. */
-function someone(world: World, draw: Draw, act: (peer: Peer) => void | Promise<void>): void | Promise<void> {
-  const { connected } = world;
-  const peer = connected[draw.below(connected.length)];
-  if (peer !== undefined) return act(peer);
+/** Has a client do something whose connection is up. */
+function withClient(act: (peer: Peer, simulator: Simulator, draw: Draw) => void | Promise<void>): Act {
+  return (simulator, draw) => {
+    const { connected } = simulator;
+    const peer = connected[draw.below(connected.length)];
+    if (peer !== undefined) return act(peer, simulator, draw);
+  };
 }
 
-/** One thing happens that can. */
-export const happen: Act = (world, draw) => void world.happenOne(draw);
+/** One event of those that can happen. */
+export const completeOne: Act = (simulator, draw) => void simulator.completeOne(draw);
 
-/** A signal comes, often while a client finishes. It is handled by promises, as all is: among those of this turn. */
-const signal =
-  (name: string, handle: (life: Life, world: World) => void | Promise<void>): Act => async (world, draw) => {
-    const inHand = world.connected.filter(({ number }) => number > 0);
-    if (draw.below(4) > 0) inHand[draw.below(inHand.length)]?.finish();
-    for (let i = draw.below(5); i > 0 && world.happenOne(draw); i--) await world.rest();
-    world.batch(draw.below(4), draw);
-    for (let i = draw.below(5); i > 0; i--) await undefined;
-    if (world.life === undefined) return;
-    world.note(() => name);
-    await handle(world.life, world);
-  };
-
-const end = signal("SIGTERM", async (life, world) => {
-  if (!life.deaf) return life.stop();
-  await world.rest(); // so that nothing of this turn goes on after it
-  world.kill();
-});
-
-/** SIGTERM, or SIGINT, often while some wait to be accepted. */
-export const sigterm: Act = (world, draw) => {
-  for (let i = draw.below(3); i > 0; i--) world.connect(1);
-  return end(world, draw);
+/**
+ * A signal, often while a client finishes. Its listener runs among the promise reactions of an event-loop iteration, so
+ * it may come between any two of them.
+ */
+const signal = (name: string, handle: (process: ServerProcess) => void): Act => async (simulator, draw) => {
+  const inFlight = simulator.connected.filter(({ number }) => number > 0);
+  if (draw.below(4) > 0) inFlight[draw.below(inFlight.length)]?.finish();
+  for (let i = draw.below(5); i > 0 && simulator.completeOne(draw); i--) await simulator.runPromises();
+  simulator.completeSeveral(draw.below(4), draw);
+  for (let i = draw.below(5); i > 0; i--) await undefined;
+  const { process } = simulator;
+  if (process === undefined || process.isServed) return; // main.ts ignores signals once serve() has resolved
+  simulator.note(() => name);
+  try {
+    handle(process);
+  } catch (error) {
+    simulator.violated(`the listener of ${name} throws ${error}`);
+  }
 };
 
-const sighup = signal("SIGHUP", (life) => life.reopen());
+const stop = signal("SIGTERM", (process) => process.stop());
+
+/** SIGTERM or SIGINT, often while clients are in the backlog. */
+export const sigterm: Act = (simulator, draw) => {
+  for (let i = draw.below(3); i > 0; i--) simulator.connect(1);
+  return stop(simulator, draw);
+};
+
+const sighup = signal("SIGHUP", (process) => process.reopen());
 
 /** A number from 0 to about `limit`, small ones as often as large ones. */
 const logarithmic = (draw: Draw, limit: number) => Math.floor(limit ** (draw.below(64) / 63)) - 1 + draw.below(2);
 
-/** A message's length: anything, and often about a limit or the end of a chunk. */
+/** A message's length: any, and often close to a limit or to the end of a buffer. */
 function drawLength(draw: Draw): number {
   switch (draw.below(6)) {
     case 0:
@@ -71,179 +84,190 @@ function drawLength(draw: Draw): number {
   }
 }
 
-/** What happens in every history, and how often. */
-const ORDINARY: Record<string, [often: number, act: Act]> = {
-  "one thing happens": [14, happen],
-  "a turn of several things": [4, (world, draw) => world.batch(2 + draw.below(6), draw)],
-  "time passes": [6, (world, draw) => {
-    const next = (world.life?.clock.next ?? 0) - world.now();
+/** What happens in every trace, and how often. */
+const ORDINARY: Record<string, [weight: number, act: Act]> = {
+  "one event": [14, completeOne],
+  "several events at once": [4, (simulator, draw) => simulator.completeSeveral(2 + draw.below(6), draw)],
+  "time passes": [6, (simulator, draw) => {
+    const next = (simulator.process?.clock.next ?? 0) - simulator.now();
     const ms = [250 * draw.below(6), logarithmic(draw, 3000), Number.isFinite(next) ? next : 0][draw.below(3)] ?? 0;
-    return world.pass(ms, draw);
+    return simulator.pass(ms, draw);
   }],
-  "connect": [6, (world, draw) => {
+  "connect": [6, (simulator, draw) => {
     const length = drawLength(draw);
-    const peer = world.connect(length);
+    const peer = simulator.connect(length);
     if (peer === undefined) return;
-    world.note(() => `${peer.name} connects, to send ${length} bytes`);
+    simulator.note(() => `${peer.name} connects, to send ${length} bytes`);
     peer.window = draw.of(Infinity, Infinity, 0, 10);
     peer.packet = draw.of(Infinity, 5000, 7);
   }],
-  "send": [6, (world, draw) =>
-    someone(world, draw, (peer) => {
-      const bytes = Math.min(peer.left, draw.below(3) === 0 ? logarithmic(draw, 50_000) : peer.left);
-      world.note(() => `${peer.name} sends ${bytes} of ${peer.left} bytes`);
+  "send": [
+    6,
+    withClient((peer, simulator, draw) => {
+      const bytes = Math.min(peer.unsent, draw.below(3) === 0 ? logarithmic(draw, 50_000) : peer.unsent);
+      simulator.note(() => `${peer.name} sends ${bytes} of ${peer.unsent} bytes`);
       peer.sendNext(bytes);
-    })],
-  "finish": [6, (world, draw) =>
-    someone(world, draw, (peer) => {
-      world.note(() => `${peer.name} sends the rest, half-closes and reads on`);
+    }),
+  ],
+  "finish": [
+    6,
+    withClient((peer, simulator) => {
+      simulator.note(() => `${peer.name} sends the rest, half-closes and reads on`);
       peer.finish();
-    })],
-  "half-close": [2, (world, draw) =>
-    someone(world, draw, (peer) => {
-      world.note(() => `${peer.name} half-closes`);
+    }),
+  ],
+  "half-close": [
+    2,
+    withClient((peer, simulator) => {
+      simulator.note(() => `${peer.name} half-closes`);
       peer.halfClose();
-    })],
-  "read": [2, (world, draw) =>
-    someone(world, draw, (peer) => {
+    }),
+  ],
+  "read": [
+    2,
+    withClient((peer, simulator, draw) => {
       const bytes = logarithmic(draw, 50_000);
-      world.note(() => `${peer.name} reads ${bytes} bytes of its reply`);
+      simulator.note(() => `${peer.name} reads ${bytes} bytes of its reply`);
       peer.take(bytes);
-    })],
-  "drip": [1, (world, draw) =>
-    someone(world, draw, async (peer) => {
+    }),
+  ],
+  "drip": [
+    1,
+    withClient(async (peer, simulator, draw) => {
       const pause = 1 + draw.below(700);
-      world.note(() => `${peer.name} sends or reads a byte every ${pause} ms`);
+      simulator.note(() => `${peer.name} sends or reads a byte every ${pause} ms`);
       for (let i = draw.below(6); i >= 0; i--) {
-        if (peer.halfClosed) peer.take(1);
+        if (peer.hasHalfClosed) peer.take(1);
         else peer.sendNext(1);
-        await world.pass(pause, draw);
+        await simulator.pass(pause, draw);
       }
-    })],
+    }),
+  ],
 };
 
-/** What goes wrong. A history has some of them. */
+/** What goes wrong. Each trace has some of them. */
 const FAULTS: Record<string, Act> = {
-  "reset": (world, draw) =>
-    someone(world, draw, (peer) => {
-      world.note(() => `${peer.name} resets the connection`);
-      world.life?.listener.onReset(peer);
-      peer.break(draw.of(RESET, BROKEN_PIPE));
-    }),
-  "unknown error": (world, draw) =>
-    someone(world, draw, (peer) => {
-      if (peer.number === 0) return;
-      world.note(() => `${peer.name} fails for an unknown reason`);
-      peer.break(new Error("unknown"));
-    }),
-  "gone before accept": (world, draw) => {
-    const error = systemError(draw.of("ENOTCONN", ...GONE));
-    // While a server drains, now and then more than the kernel's queue holds.
-    const many = world.life?.drainedAt !== undefined && draw.below(4) === 3;
-    const count = many ? 5000 : 1 + logarithmic(draw, 40);
-    if (world.life?.listener.closed !== false) return;
-    world.note(() => `${count} clients connect and are gone: ${error.code}`);
-    world.life.listener.push(...Array.from({ length: count }, () => error));
+  "reset": withClient((peer, simulator, draw) => {
+    const error = draw.of(...DISCONNECTS);
+    simulator.note(() => `${peer.name} disconnects: ${error.message}`);
+    simulator.process?.listener.onReset(peer);
+    peer.break(error);
+  }),
+  "read or write fails": withClient((peer, simulator, draw) => {
+    if (peer.number === 0) return;
+    const error = draw.of(...FAILURES);
+    simulator.note(() => `${peer.name} fails: ${error.message}`);
+    peer.break(error);
+  }),
+  "disconnect before accept": (simulator, draw) => {
+    const error = draw.of(NOT_CONNECTED, ...FAILED_ACCEPTS);
+    const { process } = simulator;
+    // Now and then more than may fail in a row, and while the server drains more than its backlog holds.
+    const isDraining = process?.drain.startedAt !== undefined;
+    const count = draw.below(isDraining ? 4 : 16) === 3 ? isDraining ? 5000 : 1200 : 1 + logarithmic(draw, 40);
+    if (process?.listener.closed !== false) return;
+    simulator.note(() => `${count} accepts will fail: ${error.message}`);
+    process.listener.push(...Array.from({ length: count }, () => error));
   },
-  "accept fails": (world, draw) => {
-    const error = systemError(draw.of("EMFILE", ...SHORTAGE));
+  "exhaustion": (simulator, draw) => {
+    const error = draw.of(...EXHAUSTION);
     const count = 1 + draw.below(5);
-    if (world.life?.listener.closed !== false) return;
-    world.note(() => `accept fails with ${error.code} ${count} times`);
-    world.life.listener.pushFirst(...Array.from({ length: count }, () => error));
+    if (simulator.process?.listener.closed !== false) return;
+    simulator.note(() => `the next ${count} accepts fail: ${error.message}`);
+    simulator.process.listener.failNext(count, error);
   },
-  "stream": async (world, draw) => {
+  "stream of clients": async (simulator, draw) => {
     const pause = 4 + draw.below(6);
-    world.note(() => `a client comes every ${pause} ms`);
-    // A server that drains has closed its listener long before this ends.
-    const end = world.now() + (world.life?.drainedAt === undefined ? 30 : 400);
-    while (world.now() < end && world.life?.listener.closed === false) {
-      const peer = world.connect(1);
-      peer?.finish();
-      await world.pass(pause, draw);
+    simulator.note(() => `a client connects every ${pause} ms`);
+    // A draining server has closed its listener long before this ends.
+    const end = simulator.now() + (simulator.process?.drain.startedAt === undefined ? 30 : 400);
+    while (simulator.now() < end && simulator.process?.listener.closed === false) {
+      simulator.connect(1)?.finish();
+      await simulator.pass(pause, draw);
     }
   },
-  "disk full": (world, draw) => {
+  "disk full": ({ note, disk }, draw) => {
     const free = draw.below(120);
-    world.note(() => `the disk has room for ${free} bytes`);
-    world.disk.fill(free);
+    note(() => `the disk has ${free} bytes free`);
+    disk.fill(free);
   },
-  "disk fails": (world) => {
-    world.note(() => "the disk fails");
-    world.disk.fail(new Error("Input/output error (os error 5)"));
+  "disk fails": ({ note, disk }) => {
+    note(() => "the disk fails");
+    disk.fail(DISK_FAILURE);
   },
-  "disk heals": (world) => {
-    world.note(() => "the disk is good");
-    world.disk.heal(world.now());
+  "disk is repaired": ({ note, disk, now }) => {
+    note(() => "the disk is good");
+    disk.repair(now());
   },
-  "short writes": (world, draw) => {
-    world.disk.largestWrite = 1 + draw.below(50);
-    world.note(() => `a write takes ${world.disk.largestWrite} bytes at most`);
+  "short writes": ({ note, disk }, draw) => {
+    const maxWrite = draw.below(50);
+    note(() => `a write takes ${maxWrite} bytes at most`);
+    disk.shorten(maxWrite);
   },
-  "log renamed": (world) => {
-    world.note(() => "the log is renamed");
-    world.disk.rename();
+  "log renamed": ({ note, disk }) => {
+    note(() => "the log is renamed");
+    disk.rename();
   },
-  "log emptied": (world) => {
-    world.note(() => "the log is emptied");
-    world.disk.empty();
+  "log truncated": ({ note, disk }) => {
+    note(() => "the log is truncated");
+    disk.truncate();
   },
-  "other server": (world, draw) => {
-    world.note(() => "another server appends");
-    world.disk.otherAppends(`[other ${draw.below(1000)}]\n`);
+  "other server": ({ note, disk }, draw) => {
+    note(() => "another server appends to the log");
+    disk.appendOther(`[other ${draw.below(1000)}]\n`);
   },
-  "log cannot be opened": (world) => {
-    world.note(() => "the log cannot be opened");
-    world.disk.openFailure = new Error("Permission denied (os error 13)");
+  "log cannot be opened": ({ note, disk }) => {
+    note(() => "the log cannot be opened");
+    disk.openFailure = CANNOT_OPEN;
   },
   "SIGHUP": sighup,
-  "rotation": (world, draw) => {
-    world.note(() => "the log is renamed");
-    world.disk.rename();
-    return sighup(world, draw);
+  "rotation": (simulator, draw) => {
+    simulator.note(() => "the log is renamed");
+    simulator.disk.rename();
+    return sighup(simulator, draw);
   },
-  "SIGUSR2": signal("SIGUSR2", (life) => life.reportStatus()),
+  "SIGUSR2": signal("SIGUSR2", (process) => process.reportStatus()),
   "SIGTERM": sigterm,
-  "SIGTERM twice": async (world, draw) => {
-    await sigterm(world, draw);
-    await world.pass(draw.below(2) === 0 ? 1000 : 985 + draw.below(30), draw);
-    await sigterm(world, draw);
+  "SIGTERM twice": async (simulator, draw) => {
+    await sigterm(simulator, draw);
+    await simulator.pass(draw.below(2) === 0 ? 1000 : 985 + draw.below(30), draw);
+    await sigterm(simulator, draw);
   },
-  "SIGKILL": (world) => {
-    world.note(() => "SIGKILL");
-    world.kill();
+  "SIGKILL": (simulator) => {
+    simulator.note(() => "SIGKILL");
+    simulator.kill();
   },
-  "stderr not read": (world) => {
-    world.note(() => "nobody reads stderr");
-    world.stderr.state = "full";
+  "stderr not read": ({ note, stderr }) => {
+    note(() => "stderr is not read");
+    stderr.state = "unread";
   },
-  "stderr read": (world) => {
-    world.note(() => "stderr is read");
-    world.stderr.state = "read";
+  "stderr read": ({ note, stderr }) => {
+    note(() => "stderr is read");
+    stderr.state = "read";
   },
-  "stderr broken": (world) => {
-    world.note(() => "stderr is broken");
-    world.stderr.state = "broken";
+  "stderr closed": ({ note, stderr }) => {
+    note(() => "the reader of stderr closes it");
+    stderr.state = "closed";
   },
-  "stall": (world, draw) => {
+  "stall": (simulator, draw) => {
     const ms = 1 + logarithmic(draw, 300);
-    world.note(() => `the process is stopped for ${ms} ms`);
-    world.stall(ms);
+    simulator.note(() => `the process is stopped for ${ms} ms`);
+    simulator.stall(ms);
   },
 };
 
-/** What a number of a history can stand for. */
+/** What a number of a trace can stand for. */
 export interface Step {
-  /** What it is called. */
+  /** Its name in the statistics. */
   name: string;
-  /** Which bit of the history's faults says that it happens; `undefined` if it always does. */
+  /** Which bit of the trace's faults says that it happens; `undefined` if it always does. */
   fault?: number;
   /** Does it. */
   act: Act;
 }
 
-/** Every step, as often as it comes up. */
+/** Every step, as often as its weight. */
 export const STEPS: Step[] = [
-  ...Object.entries(ORDINARY).flatMap(([name, [often, act]]) => Array.from({ length: often }, () => ({ name, act }))),
+  ...Object.entries(ORDINARY).flatMap(([name, [weight, act]]) => Array.from({ length: weight }, () => ({ name, act }))),
   ...Object.entries(FAULTS).map(([name, act], fault) => ({ name, fault, act })),
 ];

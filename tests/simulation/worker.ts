@@ -1,28 +1,35 @@
 /**
- * Searches histories on a core of its own.
+ * Runs traces in a thread of its own.
  *
  * @module
  */
 
 /// <reference lib="deno.worker" />
 
-import { type Found, search } from "./search.ts";
-import type { Counts } from "./world.ts";
+import { runTrace, search } from "./search.ts";
+import type { Counts } from "./simulator.ts";
+import { Progress, type Reply, type Request } from "./watched_worker.ts";
 
-/** What a worker is asked to search. */
-export interface Batch {
-  seed: number;
-  histories: number;
+const reply = (message: Reply) => self.postMessage(message);
+
+async function replay(trace: Request["trace"] & object): Promise<string | undefined> {
+  try {
+    await runTrace(trace, new Map(), (line) => reply({ line }));
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : `${error}`;
+  }
 }
 
-/** What came of it. */
-export interface Outcome extends Batch {
-  counts: Counts;
-  found: Found | undefined;
-}
-
-self.onmessage = async ({ data }: MessageEvent<Batch>) => {
+self.onmessage = async ({ data: { shared, seed, traces, shrinks, trace } }: MessageEvent<Request>) => {
+  const progress = new Progress(shared);
   const counts: Counts = new Map();
-  const found = await search(data.seed, data.histories, counts);
-  self.postMessage({ ...data, counts, found } satisfies Outcome);
+  if (trace === undefined) {
+    const failure = await search(seed, traces, counts, (trace) => progress.begin(trace), shrinks);
+    reply({ counts, failure });
+  } else {
+    progress.begin(trace);
+    const violation = await replay(trace);
+    reply({ counts, failure: violation === undefined ? undefined : { trace, violation, after: 1 } });
+  }
 };

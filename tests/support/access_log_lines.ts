@@ -24,7 +24,9 @@ export function parseLines(text: string): Line[] {
   if (lines.pop() !== "") throw new Error(`the last line is partial: ${text.slice(-80)}`);
   return lines.map((line) => {
     const [, client, bytes] = /^\[client (\d+)\]: received (\d+) bytes$/.exec(line) ?? [];
-    if (client === undefined || bytes === undefined) throw new Error(`not a line of the access log: "${line}"`);
+    if (client === undefined || bytes === undefined) {
+      throw new Error(`not a line of the access log: "${line.slice(0, 200)}"`);
+    }
     return { client: Number(client), bytes: Number(bytes) };
   });
 }

@@ -12,27 +12,27 @@ interface Alarm {
   callback: () => void;
 }
 
-/** A {@linkcode Clock} that stands still until the test moves it. */
+/** A {@linkcode Clock} that moves only when the test moves it. */
 export class FakeClock implements Clock {
   #now: number;
   #alarms: Alarm[] = [];
 
-  /** @param now Milliseconds that it begins at. */
+  /** @param now The time in milliseconds at which it starts. */
   constructor(now: number = 0) {
     this.#now = now;
   }
 
-  /** Callbacks that are still to come. */
+  /** Callbacks that are scheduled. */
   get pending(): number {
     return this.#alarms.length;
   }
 
-  /** Callbacks that are due by now. */
+  /** Callbacks that are due. */
   get due(): number {
     return this.#alarms.filter(({ at }) => at <= this.#now).length;
   }
 
-  /** When the next callback falls due. */
+  /** When the next callback is due. */
   get next(): number {
     return Math.min(...this.#alarms.map(({ at }) => at));
   }
@@ -50,7 +50,7 @@ export class FakeClock implements Clock {
   }
 
   /**
-   * Moves the clock on and calls back what falls due, in order.
+   * Moves the clock forward, and calls back what becomes due, in order.
    *
    * @param ms Milliseconds.
    */
@@ -61,25 +61,25 @@ export class FakeClock implements Clock {
   }
 
   /**
-   * Moves the clock on without any callback.
+   * Moves the clock forward without any callback.
    *
-   * @param to Milliseconds that it shows then.
+   * @param to The time in milliseconds. One in the past changes nothing.
    */
   set(to: number): void {
     this.#now = Math.max(this.#now, to);
   }
 
   /**
-   * Calls back one of those that are due.
+   * Calls back one of the callbacks that are due.
    *
-   * @param which Which of them, counted from 0 in the order in which they fell due.
+   * @param which Its index among them, in the order of their times.
    */
   fire(which: number = 0): void {
     const due = this.#alarms.filter(({ at }) => at <= this.#now).sort((a, b) => a.at - b.at);
     const alarm = due[which];
     if (alarm === undefined) return;
     if (alarm.every === undefined) this.#alarms = this.#alarms.filter((other) => other !== alarm);
-    else alarm.at = this.#now + alarm.every; // also after one that was late
+    else alarm.at = this.#now + alarm.every; // also if this call was late
     alarm.callback();
   }
 

@@ -8,17 +8,22 @@ import { atOnce, type WhenReady } from "./when_ready.ts";
 
 /** A pending read or write. */
 interface Operation {
-  /** Whether the client or the system lets it be done. */
+  /** Whether there are bytes for a read, or the window is open for a write. */
   canBeDone: () => boolean;
-  /** Does it. */
+  /** Resolves it. */
   perform: () => void;
-  /** Ends it without doing it. */
+  /** Rejects it. */
   fail: (error: Error) => void;
-  /** Whether it is about to end. */
+  /** Whether its outcome is decided, though it has not completed yet. */
   ready: boolean;
 }
 
-/** A connection that reads what the test sends and writes as much as the test takes. */
+/** An error as Deno throws it when a system call fails. The code is what tells one such error from another. */
+export function systemError(code: string, message: string = code): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+/** A connection from which the server reads what the test sends, and to which it writes as much as the test takes. */
 export class FakeConn implements Deno.TcpConn {
   readonly localAddr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 4000 };
   readonly remoteAddr: Deno.NetAddr;
@@ -41,7 +46,7 @@ export class FakeConn implements Deno.TcpConn {
    * Connects.
    *
    * @param hostname The client's address.
-   * @param whenReady Has a read or a write end.
+   * @param whenReady Decides when a read or a write completes.
    */
   constructor(hostname: string = "127.0.0.1", whenReady: WhenReady = atOnce) {
     this.remoteAddr = { transport: "tcp", hostname, port: 50_000 };
@@ -53,7 +58,7 @@ export class FakeConn implements Deno.TcpConn {
     return this.#pending !== undefined;
   }
 
-  /** What the client has got back. */
+  /** What the client has received. */
   get echoed(): string {
     const decoder = new TextDecoder();
     return this.#outbox.map((part) => decoder.decode(part, { stream: true })).join("");
@@ -86,7 +91,7 @@ export class FakeConn implements Deno.TcpConn {
   read(buffer: Uint8Array): Promise<number | null> {
     this.events.push("read");
     const canBeDone = () => this.#inbox.length > 0 || this.#halfClosed;
-    // The system may write into the buffer for as long as the read has not ended, also when it is called off.
+    // The system may write into the buffer for as long as the read is pending, also if it is cancelled in the end.
     return this.#begin(canBeDone, () => this.receive(buffer), () => void buffer.fill(0xff));
   }
 
@@ -129,7 +134,7 @@ export class FakeConn implements Deno.TcpConn {
     throw new Error("not used by the server");
   }
 
-  /** A read ends: moves what the client has sent into the buffer. */
+  /** A read completes: moves what the client has sent into the buffer. */
   protected receive(buffer: Uint8Array): number | null {
     const part = this.#inbox.shift();
     if (part === undefined) return null;
@@ -139,7 +144,7 @@ export class FakeConn implements Deno.TcpConn {
     return bytes;
   }
 
-  /** A write ends: the client gets a part of its reply. */
+  /** A write completes: the client receives a part of its reply. */
   protected deliver(part: Uint8Array): void {
     this.#outbox.push(part);
   }
@@ -157,7 +162,7 @@ export class FakeConn implements Deno.TcpConn {
     return promise;
   }
 
-  /** Ends the pending read or write, if it can be: a close that comes after does not undo it. */
+  /** Decides the outcome of the pending read or write, if it can be: a close that comes later does not change it. */
   #changed(): this {
     const pending = this.#pending;
     if (pending === undefined || pending.ready) return this;

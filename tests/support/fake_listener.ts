@@ -8,14 +8,14 @@ import { atOnce, type WhenReady } from "./when_ready.ts";
 
 /** A pending call of `accept`. */
 interface Pending extends PromiseWithResolvers<Deno.TcpConn> {
-  /** Whether it is about to end. */
+  /** Whether its outcome is decided, though it has not completed yet. */
   ready: boolean;
 }
 
-/** A listener that accepts what the test puts in its queue. */
+/** A listener whose backlog is filled by the test. */
 export class FakeListener implements Deno.TcpListener {
   readonly addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 4000 };
-  /** The pending connections; an error stands for an accept that fails. */
+  /** The backlog; an error stands for an accept that fails. */
   readonly queue: (Deno.TcpConn | Error)[] = [];
   /** Calls of `accept`. */
   accepts = 0;
@@ -24,7 +24,7 @@ export class FakeListener implements Deno.TcpListener {
   readonly #whenReady: WhenReady;
   #pending: Pending | undefined;
 
-  /** @param whenReady Has an accept end. */
+  /** @param whenReady Decides when an accept completes. */
   constructor(whenReady: WhenReady = atOnce) {
     this.#whenReady = whenReady;
   }
@@ -37,14 +37,14 @@ export class FakeListener implements Deno.TcpListener {
   /** Clients connect; an error stands for an accept that fails. */
   push(...arrivals: (Deno.TcpConn | Error)[]): void {
     this.queue.push(...arrivals);
-    this.#endWhenReady();
+    this.#completeWhenReady();
   }
 
   accept(): Promise<Deno.TcpConn> {
     this.accepts++;
     if (this.closed) return Promise.reject(new Deno.errors.BadResource("Listener has been closed"));
     const pending = this.#pending = { ...Promise.withResolvers<Deno.TcpConn>(), ready: false };
-    this.#endWhenReady();
+    this.#completeWhenReady();
     return pending.promise;
   }
 
@@ -55,22 +55,22 @@ export class FakeListener implements Deno.TcpListener {
 
   [Symbol.dispose](): void {
     this.closed = true;
-    this.#endWhenReady();
+    this.#completeWhenReady();
   }
 
   ref(): void {}
   unref(): void {}
 
   [Symbol.asyncIterator](): AsyncIterableIterator<Deno.TcpConn> {
-    throw new Error("not used by the server: one failed accept would end it");
+    throw new Error("not used by the server: one failed accept would end the loop");
   }
 
-  /** Takes the first of the queue; `undefined` after the close, unless the accept was about to end before it. */
+  /** An accept completes: takes the first of the backlog. */
   protected take(): Deno.TcpConn | Error | undefined {
     return this.queue.shift();
   }
 
-  #endWhenReady(): void {
+  #completeWhenReady(): void {
     const pending = this.#pending;
     if (pending === undefined || pending.ready || (this.queue.length === 0 && !this.closed)) return;
     pending.ready = true;

@@ -1,34 +1,35 @@
 /**
- * The access log's file, held in memory, with a disk that fails when it is told to.
+ * The access log's file in memory, whose writes fail as the test says.
  *
  * @module
  */
 
 import type { LogFile } from "../../lib/access_log.ts";
 
-/** How the next write ends: it takes at most so many bytes, or throws. */
+/** How a write ends: it writes at most so many bytes, or throws. */
 export type WriteResult = number | Error;
 
-/** What a file holds, however often it is open. */
+/** The content of a file, shared by all that have it open. */
 export interface Content {
-  /** All of it, which is ASCII. */
+  /** The whole content, which is ASCII. */
   text: string;
 }
 
 const DECODER = new TextDecoder();
 
-/** A {@linkcode LogFile} in memory. Whatever is done to it after its close throws. */
+/** A {@linkcode LogFile} in memory. Every method throws after close(). */
 export class FakeLogFile implements LogFile {
-  /** How the next writes end, in order. When it is empty, a write takes all. */
+  /** How the next writes end, in order. When it is empty, writes are whole. */
   readonly script: WriteResult[];
-  /** When set, every write throws it, whatever the script says. */
+  /** When set, every write throws it, and the script is not used. */
   failure: Error | undefined;
-  /** Set for a file that cannot be truncated, such as a pipe. */
+  /** Whether the file cannot be truncated, like a pipe. */
   cannotTruncate = false;
-  /** Writes that took at least one byte. */
+  /** Writes of at least one byte. */
   writes = 0;
-  /** Writes that were tried. */
+  /** All writes, failed ones included. */
   tries = 0;
+  /** Whether it is closed. */
   closed = false;
   readonly #content: Content;
 
@@ -36,14 +37,14 @@ export class FakeLogFile implements LogFile {
    * Opens a file.
    *
    * @param script How the first writes end, in order.
-   * @param content The file; an empty one of its own unless it is opened more than once.
+   * @param content Its content, if it is opened more than once. Default: an empty one of its own.
    */
   constructor(script: WriteResult[] = [], content: Content = { text: "" }) {
     this.script = script;
     this.#content = content;
   }
 
-  /** What the file holds. */
+  /** What is in the file. */
   get text(): string {
     return this.#content.text;
   }
@@ -63,7 +64,7 @@ export class FakeLogFile implements LogFile {
   seekSync(offset: number, whence: Deno.SeekMode): number {
     this.#checkOpen();
     if (this.cannotTruncate) throw new Error("Illegal seek (os error 29)");
-    if (whence !== Deno.SeekMode.End) throw new Error("this file is only sought from its end");
+    if (whence !== Deno.SeekMode.End) throw new Error("seekSync() is only for the end of the file");
     return this.text.length + offset;
   }
 

@@ -6,7 +6,7 @@
 
 import { until } from "./wait.ts";
 
-/** An attribute, as it is sent. */
+/** An attribute, as it is sent (OTLP). */
 interface KeyValue {
   key: string;
   value: { stringValue?: string };
@@ -36,9 +36,9 @@ interface LogsExport {
 export interface Metric {
   /** Its unit. */
   unit: string;
-  /** What it tells. */
+  /** Its description. */
   description: string;
-  /** Whether it only grows. */
+  /** Whether it is a counter: its values never decrease. */
   monotonic: boolean;
   /** Its values, by `error.type`. The one without attributes is under the empty string. */
   values: Record<string, number>;
@@ -48,7 +48,7 @@ export interface Metric {
 export class OtlpReceiver implements AsyncDisposable {
   /** Log records so far. */
   records = 0;
-  /** Exports that have come, answered or not. */
+  /** Exports received, answered or not. */
   exports = 0;
   /** The names and versions of the meters that the program's metrics came from. */
   readonly meters: Set<string> = new Set();
@@ -60,7 +60,7 @@ export class OtlpReceiver implements AsyncDisposable {
   readonly #delay: number;
   readonly #disposed = new AbortController();
 
-  /** @param delay Milliseconds before each answer. `Infinity`: none comes. */
+  /** @param delay Milliseconds before each answer; `Infinity` for none. */
   constructor(delay: number = 0) {
     this.#delay = delay;
     const { signal } = this.#disposed;
@@ -76,11 +76,11 @@ export class OtlpReceiver implements AsyncDisposable {
   }
 
   /**
-   * What makes Deno export to it: log records soon, metrics at an interval. Deno 2.9.6 hangs for good when the process
-   * ends in the moment in which metrics are collected, so an interval must outlast a program that is to end by itself.
+   * The environment variables with which Deno exports to it: log records within 50 ms, metrics at an interval. Deno 2.9.6
+   * can hang for good if it exits while metrics are collected: the interval has to be longer than a program runs that
+   * exits by itself.
    *
    * @param interval Milliseconds between two exports of metrics.
-   * @returns Environment variables.
    */
   env(interval: number): Record<string, string> {
     return {
@@ -92,9 +92,9 @@ export class OtlpReceiver implements AsyncDisposable {
     };
   }
 
-  /** Waits until the metrics are as they should be. */
-  metricsWhen(areSo: (metrics: Record<string, Metric>) => boolean): Promise<void> {
-    return until(() => areSo(this.metrics));
+  /** Waits until the metrics meet a condition. */
+  metricsWhen(condition: (metrics: Record<string, Metric>) => boolean): Promise<void> {
+    return until(() => condition(this.metrics), () => `metrics; the last were ${JSON.stringify(this.metrics)}`);
   }
 
   /** Stops listening. */

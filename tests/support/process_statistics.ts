@@ -38,7 +38,7 @@ export async function processStatistics(pid: number): Promise<ProcessStatistics>
 
 /** The TCP ports over IPv4 that a process listens on at this moment. */
 export async function listeningPorts(pid: number): Promise<number[]> {
-  const text = await output("sh", "-c", `cd /proc/${pid} && ls -l fd && cat net/tcp`);
+  const text = await output("sh", "-c", `cd /proc/${pid} && { ls -l fd 2>/dev/null; cat net/tcp; }`);
   const inodes = new Set(Array.from(text.matchAll(/socket:\[(\d+)\]/g), ([, inode]) => inode));
   return text.split("\n").map((line) => line.trim().split(/\s+/))
     .filter(([, , , state, , , , , , inode]) => state === "0A" && inodes.has(inode))

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Diagnostics, setUpDiagnostics } from "../../lib/diagnostics.ts";
+import { type Logger, setUpLogger } from "../../lib/logger.ts";
 
 /** One report, as it looks with `--log-format=json`. */
 export interface Report {
@@ -17,20 +17,17 @@ export interface Report {
 }
 
 /**
- * Sets up diagnostics that are only recorded. The logger is one for the whole process: call it once a test.
+ * Sets up a logger whose reports are only recorded. It is one for the whole process: call it once a test.
  *
  * @param onReport Called with each report.
- * @returns Where to report to, and what has been reported.
+ * @returns The logger, and what has been reported.
  */
-export function recorder(onReport?: (report: Report) => void): { diagnostics: Diagnostics; reports: Report[] } {
+export function recorder(onReport?: (report: Report) => void): { logger: Logger; reports: Report[] } {
   const reports: Report[] = [];
-  const write = (line: string) => {
+  const { logger } = setUpLogger("debug", "json", false, (line) => {
     const report: Report = JSON.parse(line);
     reports.push(report);
     onReport?.(report);
-  };
-  return {
-    diagnostics: setUpDiagnostics({ level: "debug", format: "json", colors: false, write }).diagnostics,
-    reports,
-  };
+  });
+  return { logger, reports };
 }

@@ -46,21 +46,26 @@ export class Terminal implements AsyncDisposable {
       throw new Error(`the terminal does not show ${pattern}, but:\n${this.text}`, { cause });
     }
     const match = pattern.exec(this.text);
-    if (match === null) throw new Error("the terminal shows it no more");
+    if (match === null) throw new Error("the terminal does not show it any more");
     return match;
   }
 
-  /** Closes it, as a window is closed or a connection lost: whoever is on it is sent SIGHUP. */
+  /** Reads nothing of what is shown from now on, so that writes to it block once it is full. */
+  stopReading(): void {
+    this.#socat.kill("SIGSTOP");
+  }
+
+  /** Closes it, as a window is closed or a connection is lost: the processes on it are sent SIGHUP. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#socat.kill("SIGKILL");
     } catch {
-      // Its command has ended, and so has it.
+      // Its command has exited, and so has socat.
     }
     await this.#socat.status;
     await this.#shown;
     await this.#typed.close().catch(() => {});
-    await Deno.remove(this.#script).catch(() => {}); // the second time it is gone
+    await Deno.remove(this.#script).catch(() => {}); // may be disposed of twice
   }
 
   async #read(): Promise<void> {

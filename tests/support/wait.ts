@@ -4,13 +4,13 @@
  * @module
  */
 
-/** Milliseconds after which a wait fails. Far more than any wait takes: it only ends a test that would hang. */
+/** Milliseconds after which a wait fails. No wait takes as long: it only ends a test that would hang. */
 const DEADLINE_MS = 30_000;
 
-/** Milliseconds between two looks at a condition. */
+/** Milliseconds between two polls of a condition. */
 const POLL_INTERVAL_MS = 5;
 
-/** Waits for one iteration of the event loop: all that is due by then has run. */
+/** Waits for one event-loop iteration, in which all microtasks and the timers that are due run. */
 export function nextIteration(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

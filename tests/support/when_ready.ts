@@ -1,11 +1,11 @@
 /**
- * What the fakes do when something can happen.
+ * When the operations of the fakes complete.
  *
  * @module
  */
 
-/** Takes what can happen from now on, and has it happen once: at once, or when a simulation has drawn it. */
-export type WhenReady = (happen: () => void) => void;
+/** Given what completes an operation that can complete from now on. Calls it once: now, or when a simulation draws it. */
+export type WhenReady = (complete: () => void) => void;
 
-/** Has it happen at once. */
-export const atOnce: WhenReady = (happen) => happen();
+/** Completes every operation as soon as it can. */
+export const atOnce: WhenReady = (complete) => complete();

@@ -1,6 +1,6 @@
 /**
- * The ways in which it is run for real: by the documented command, as one file, and by who may write nothing but a
- * checkout. All need port 4000, so their tests stand in one file: those of a file run one after the other.
+ * The ways in which it is run for real: by the documented command, as one file, and by a user who may write nothing
+ * but a checkout. All need port 4000, so their tests are in one file: the tests of a file run one after the other.
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -20,7 +20,7 @@ const FOLDER = "/var/log/echo-server";
 const ACCESS_LOG = `${FOLDER}/access.log`;
 const ARTIFACT = "dist/echo-server";
 
-/** A user with no rights of root's. */
+/** A user without root's privileges. */
 const USER = 1000;
 
 /** $1: the checkout. $2: Deno. $3: Deno's cache of npm packages. $4: the folder that all of it is copied to. */
@@ -51,7 +51,7 @@ for (const [source, command] of Object.entries(documentedStarts())) {
   Deno.test({
     ...ignoreIf(
       cannotStart || noTerminal,
-      `the start of ${source}, typed into a terminal, prompts for nothing, echoes and ends with status 0 on Ctrl-C`,
+      `the start of ${source}, typed into a terminal, prompts for nothing, echoes and exits with status 0 on Ctrl-C`,
     ),
     async fn() {
       await using cleanup = new AsyncDisposableStack();
@@ -73,20 +73,20 @@ for (const [source, command] of Object.entries(documentedStarts())) {
 Deno.test({
   ...ignoreIf(
     cannotStart || noTerminal,
-    "deno task start drains on Ctrl-C, which the terminal and the task both pass on",
+    "deno task start drains on Ctrl-C, which both the terminal and the task forward",
   ),
   async fn() {
     using _ = restoring(ACCESS_LOG);
     const message = new TextEncoder().encode("still here");
     for (let i = 0; i < 4; i++) { // the two signals may also come as one
-      // The shell is in the terminal's foreground too; it ignores what ends the server, and tells how that ended.
+      // The shell is in the terminal's foreground too; it ignores the signal, and prints the server's exit status.
       await using terminal = new Terminal(`trap : INT; ${Deno.execPath()} task start; echo "exit status $?"`);
       await terminal.shows(/listening on 0\.0\.0\.0:4000/);
       using conn = await Deno.connect({ port: 4000 });
       await conn.write(message.subarray(0, 5));
       await terminal.type("\x03");
-      await terminal.shows(/stopping/);
-      await delay(200); // the task has passed it on
+      await terminal.shows(/draining/);
+      await delay(200); // the task has forwarded it
       await conn.write(message.subarray(5));
       await conn.closeWrite();
       assertEquals(await readToEof(conn), message);
@@ -96,7 +96,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...ignoreIf(portTaken, "deno task dev serves for an ordinary user, and starts anew when a file changes"),
+  ...ignoreIf(portTaken, "deno task dev serves for an ordinary user, and restarts when a file changes"),
   async fn() {
     await using cleanup = new AsyncDisposableStack();
     const { path: folder } = cleanup.use(new TemporaryFolder("echo-clone-"));
@@ -121,7 +121,7 @@ Deno.test({
     assertEquals(program.log(), "[client 1]: received 5 bytes\n".repeat(2));
     assertEquals(Deno.statSync(accessLog).uid, Deno.statSync(folder).uid); // the ordinary user's
     program.kill("SIGINT"); // after SIGTERM the watcher would wait for a file to change
-    await program.line(/stopping/, 2);
+    await program.line(/draining/, 2);
     assertEquals(await program.exit(), 0);
   },
 });
@@ -132,7 +132,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...ignoreIf(cannotCompile, `${ARTIFACT} may listen nowhere else, and write nowhere else`),
+  ...ignoreIf(cannotCompile, `${ARTIFACT} may not listen or write elsewhere`),
   fn() {
     assertStringIncludes(call(ARTIFACT, "--access-log=/tmp/access.log").stderr, "--allow-write=/tmp");
     assertStringIncludes(call(ARTIFACT, "--port=4001").stderr, "--allow-net=0.0.0.0:4001");
@@ -143,14 +143,14 @@ Deno.test({
   ...ignoreIf(missing, `deno task compile makes ${ARTIFACT}, or says in one line what is missing`),
   fn() {
     if (compiled?.code === 0) return assertStringIncludes(compiled.stdout, ARTIFACT);
-    assertMatch(compiled?.stderr ?? "", /^cannot compile: .*denort.*DENORT_BIN\n$/m);
+    assertMatch(compiled?.stderr ?? "", /^cannot compile: .*denort.*DENORT_BIN[^\n]*\n$/m);
   },
 });
 
 Deno.test({
   ...ignoreIf(missing, "deno task compile writes the commit into what it compiles"),
   fn() {
-    // What is compiled stands in dist/ and imports what is above it, as stdin does in a folder of the repository.
+    // The script that is compiled is in dist/ and imports from the folder above, as stdin does in a folder of the repository.
     const script = 'cd deploy; printf %s "$1" | "$0" run --no-prompt - --version';
     const { stdout } = call("sh", "-c", script, Deno.execPath(), entry());
     const commit = !succeeds("git", "--version")
@@ -161,7 +161,7 @@ Deno.test({
   },
 });
 
-/** Every way to start it that a document shows, as it stands there, by the document. */
+/** Every documented way to start it, word by word, by the document. */
 function documentedStarts(): Record<string, string> {
   if (!canRun) return {};
   const find = (file: string, pattern: RegExp) => {
@@ -190,7 +190,7 @@ async function serves(command: string[]): Promise<void> {
   assertEquals(program.log().slice(before), "[client 1]: received 5 bytes\n");
 }
 
-/** Takes what is appended to a file meanwhile back out of it. */
+/** Truncates a file, when it is disposed of, to what it is now. */
 function restoring(path: string): Disposable {
   const before = sizeOf(path);
   return {

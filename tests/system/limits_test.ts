@@ -1,10 +1,8 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertLessOrEqual } from "@std/assert";
-import { BACKLOG } from "../../lib/listen.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { equal, pattern, readToEof, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
-import { TemporaryFolder } from "../support/temporary_folder.ts";
-import { until } from "../support/wait.ts";
+import { delay } from "../support/wait.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 
@@ -25,64 +23,74 @@ async function finish(conn: Deno.TcpConn): Promise<Uint8Array> {
 const seconds = (since: number) => (performance.now() - since) / 1000;
 
 Deno.test(
-  ignoreIf(missing, "main.ts waits for descriptors without work, reports it once, and serves when they come free"),
+  ignoreIf(
+    missing,
+    "main.ts waits for descriptors without using CPU time, reports it once, and serves when they are free",
+  ),
   async () => {
     const message = pattern(100);
     await using program = await Program.start({ launcher: ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"] });
     const conns = await connectAll(program, 120);
     await Promise.all(conns.map((conn) => writeAll(conn, message)));
-    await program.line(/cannot accept, .*too many open files/i);
+    await program.line(/error: cannot accept clients, .*too many open files/i);
     const { active } = await program.statusWhen(({ buffered }) => buffered > 0);
     assert(active > 20 && active < 64, `${active} clients in flight with 64 descriptors`);
 
     const [start, before] = [performance.now(), await program.statistics()];
-    await until(() => seconds(start) > 1.5);
+    await delay(1500);
     const after = await program.statistics();
     assertLess((after.cpu - before.cpu) / seconds(start), 0.05);
 
-    // As many as are in flight finish, and so the first that waits is accepted, and its reply is quick.
+    // A client that ends frees a descriptor, and the next one is accepted at once. If each were accepted only at a
+    // retry, ten a second, all of these would take four seconds.
     const freed = performance.now();
     const replies = Promise.all(conns.slice(0, active).map(finish));
-    const waited = await Promise.all(conns.slice(active, 2 * active).map(finish));
-    assertLess(seconds(freed), 1);
+    const pending = await Promise.all(conns.slice(active, 2 * active).map(finish));
+    assertLess(seconds(freed), 3);
     const rest = await Promise.all(conns.slice(2 * active).map(finish));
-    for (const reply of [...await replies, ...waited, ...rest]) assertEquals(reply, message);
+    for (const reply of [...await replies, ...pending, ...rest]) assertEquals(reply, message);
     assertEquals(program.matches(/cannot accept/).length, 1);
     assertEquals(program.matches(/dropped after/).length, 0);
     assertEquals(program.lines().length, 120);
   },
 );
 
-Deno.test(ignoreIf(missing, "main.ts --max-clients lets more wait, and serves them when one ends"), async () => {
-  await using program = await Program.start({ flags: ["--max-clients=3"] });
-  const [first, ...others] = [await Deno.connect(program.address), ...await connectAll(program, 2)];
-  await program.statusWhen(({ active }) => active === 3);
-  const fourth = roundTrip(program.address, pattern(4));
-  await writeAll(first, pattern(1));
-  // All that the fourth could bring about has come about once a few turns of the event loop have been answered.
-  for (let i = 0; i < 5; i++) {
-    const { active, served } = await program.status();
-    assertEquals({ active, served }, { active: 3, served: 0 });
-  }
-  assertEquals(await finish(first), pattern(1));
-  assertEquals(await fourth, pattern(4));
-  for (const other of others) assertEquals((await finish(other)).length, 0);
-  assertEquals(program.lines().map(({ client }) => client).toSorted(), [1, 2, 3, 4]);
-  assertEquals(program.lines().slice(0, 2), [{ client: 1, bytes: 1 }, { client: 4, bytes: 4 }]);
-});
+Deno.test(
+  ignoreIf(missing, "main.ts --max-clients leaves more clients in the backlog, and serves them when one ends"),
+  async () => {
+    await using program = await Program.start({ flags: ["--max-clients=3"] });
+    const [first, ...others] = [await Deno.connect(program.address), ...await connectAll(program, 2)];
+    await program.statusWhen(({ active }) => active === 3);
+    const fourth = roundTrip(program.address, pattern(4));
+    await writeAll(first, pattern(1));
+    // The fourth would be accepted within a few event-loop iterations; each status takes one at least.
+    for (let i = 0; i < 5; i++) {
+      const { active, served } = await program.status();
+      assertEquals({ active, served }, { active: 3, served: 0 });
+    }
+    assertEquals(await finish(first), pattern(1));
+    assertEquals(await fourth, pattern(4));
+    for (const other of others) assertEquals((await finish(other)).length, 0);
+    assertEquals(program.lines().map(({ client }) => client).toSorted(), [1, 2, 3, 4]);
+    assertEquals(program.lines().slice(0, 2), [{ client: 1, bytes: 1 }, { client: 4, bytes: 4 }]);
+  },
+);
 
-Deno.test(ignoreIf(missing, "main.ts --max-message lets exactly so many bytes pass and no more"), async () => {
-  await using program = await Program.start({ flags: ["--max-message=1M"] });
-  const message = pattern(1_048_577);
-  assert(equal(await roundTrip(program.address, message.subarray(1)), message.subarray(1)));
+Deno.test(
+  ignoreIf(missing, "main.ts --max-message serves a message of exactly so many bytes and drops a longer one"),
+  async () => {
+    await using program = await Program.start({ flags: ["--max-message=1M"] });
+    const message = pattern(1_048_577);
+    assert(equal(await roundTrip(program.address, message.subarray(1)), message.subarray(1)));
 
-  using conn = await Deno.connect(program.address);
-  await writeAll(conn, message).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
-  await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) dropped after 1048577 bytes: message: .*1048576/);
-  assertEquals((await readToEof(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
-  assertEquals((await program.statusWhen(({ active }) => active === 0)).buffered, 0);
-  assertEquals(program.log(), "[client 1]: received 1048576 bytes\n");
-});
+    using conn = await Deno.connect(program.address);
+    await writeAll(conn, message).catch((error) => assert(error instanceof Deno.errors.ConnectionReset));
+    await program.line(/warning: client 2 \(127\.0\.0\.1:\d+\) dropped after 1048577 bytes: message: .*1048576/);
+    assertEquals((await readToEof(conn).catch(() => new Uint8Array())).length, 0); // nothing was echoed
+    assertEquals((await program.statusWhen(({ active }) => active === 0)).buffered, 0);
+    assertEquals(program.log(), "[client 1]: received 1048576 bytes\n");
+  },
+);
 
 Deno.test(ignoreIf(missing, "main.ts --max-buffered bounds the memory of all clients together"), async () => {
   await using program = await Program.start({ flags: ["--max-buffered=8M"] });
@@ -92,10 +100,10 @@ Deno.test(ignoreIf(missing, "main.ts --max-buffered bounds the memory of all cli
     assert(error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe, String(error));
   };
   await Promise.all(conns.map((conn) => writeAll(conn, message).catch(reset)));
-  const { buffers, buffered } = await program.statusWhen(({ active, buffers }) =>
-    buffers >= 20 && active + buffers === 40
+  const { dropped_buffers, buffered } = await program.statusWhen(({ active, dropped_buffers }) =>
+    dropped_buffers >= 20 && active + dropped_buffers === 40
   );
-  assertLessOrEqual(buffered, 8 * 1024 ** 2 + 40 * 4096); // a first chunk is never refused
+  assertLessOrEqual(buffered, 8 * 1024 ** 2 + 40 * 4096); // a first buffer is never refused
   assertEquals(await roundTrip(program.address, pattern(1000)), pattern(1000));
 
   const replies = await Promise.all(conns.map((conn) => finish(conn).catch(reset)));
@@ -105,43 +113,45 @@ Deno.test(ignoreIf(missing, "main.ts --max-buffered bounds the memory of all cli
   const status = await program.statusWhen(({ active }) => active === 0);
   assertEquals(status.buffered, 0);
   assertEquals(status.served, served.length + 1);
-  assertEquals(status.buffers, 40 - served.length);
-  assertGreaterOrEqual(status.buffers, buffers);
-  assertEquals(program.matches(/dropped after \d+ bytes: buffers: /).length, status.buffers);
+  assertEquals(status.dropped_buffers, 40 - served.length);
+  assertGreaterOrEqual(status.dropped_buffers, dropped_buffers);
+  assertEquals(program.matches(/dropped after \d+ bytes: buffers: /).length, status.dropped_buffers);
   assertEquals(program.lines().length, served.length + 1);
   assertLess((await program.statistics()).residentPeak, 200 * 1024 ** 2);
 });
 
 Deno.test(
-  ignoreIf(missing, "main.ts --idle-timeout drops who is silent or never reads, and serves who drips"),
+  ignoreIf(missing, "main.ts --idle-timeout drops a client that neither sends nor reads, and serves a slow one"),
   async () => {
-    await using program = await Program.start({ flags: ["--idle-timeout=1"] });
+    const timeout = 2;
+    await using program = await Program.start({ flags: [`--idle-timeout=${timeout}`] });
     const dropped = async (client: number, since: number) => {
       await program.line(new RegExp(`client ${client} .* dropped after \\d+ bytes: idle: `));
       return seconds(since);
     };
     using silent = await Deno.connect(program.address);
     const silentSince = performance.now();
-    using deaf = await Deno.connect(program.address);
-    await writeAll(deaf, pattern(12 * 1024 ** 2));
-    await deaf.closeWrite();
-    const deafSince = performance.now();
-    const ends = Promise.all([dropped(1, silentSince), dropped(2, deafSince), waitForClose(silent)]);
+    using notReading = await Deno.connect(program.address);
+    await writeAll(notReading, pattern(12 * 1024 ** 2));
+    await notReading.closeWrite();
+    const notReadingSince = performance.now();
+    const ends = Promise.all([dropped(1, silentSince), dropped(2, notReadingSince)]);
 
-    using dripping = await Deno.connect(program.address);
-    const message = pattern(6);
-    for (const byte of message) {
-      await writeAll(dripping, Uint8Array.of(byte));
-      const sent = performance.now();
-      await until(() => seconds(sent) > 0.4); // this pace is what is promised to be enough
+    using slow = await Deno.connect(program.address);
+    const message = pattern(8);
+    for (const byte of message) { // for longer than the timeout in all, and far less than it between two bytes
+      await writeAll(slow, Uint8Array.of(byte));
+      await delay(timeout / 5 * 1000);
     }
-    assertEquals(await finish(dripping), message);
-    for (const end of (await ends).slice(0, 2)) {
-      assert(typeof end === "number" && end >= 0.99 && end <= 2, `dropped after ${end} s`);
+    assertEquals(await finish(slow), message);
+    for (const end of await ends) {
+      // Promised is a quarter of the timeout; the rest is for a busy machine.
+      assert(end >= 0.99 * timeout && end <= 1.25 * timeout + 4, `dropped after ${end} s`);
     }
-    assertEquals(program.log(), "[client 3]: received 6 bytes\n");
-    const { active, idle, buffered } = await program.status();
-    assertEquals({ active, idle, buffered }, { active: 0, idle: 2, buffered: 0 });
+    await waitForClose(silent);
+    assertEquals(program.log(), "[client 3]: received 8 bytes\n");
+    const { active, dropped_idle, buffered } = await program.status();
+    assertEquals({ active, dropped_idle, buffered }, { active: 0, dropped_idle: 2, buffered: 0 });
   },
 );
 
@@ -157,7 +167,7 @@ Deno.test(
     const jumpTo = (year: number) => Deno.writeTextFileSync(wallClock, `@${year}-01-01 00:00:00\n`);
     jumpTo(2020);
     await using program = await Program.start({
-      flags: ["--idle-timeout=0.5", "--drain-timeout=0.5"],
+      flags: ["--idle-timeout=2", "--drain-timeout=2"],
       env: {
         LD_PRELOAD: faketime ?? "",
         FAKETIME_TIMESTAMP_FILE: wallClock,
@@ -175,23 +185,23 @@ Deno.test(
       jumpTo(year);
       // What is reported next shows that it jumped. A year that has just begun may look like the end of the one before.
       await program.line(new RegExp(`^(${year}|${year - 1})-.* client ${client} .* idle: `));
-      assert(seconds(since) >= 0.49 && seconds(since) <= 2, `dropped after ${seconds(since)} s`);
+      assert(seconds(since) >= 1.98 && seconds(since) <= 8, `dropped after ${seconds(since)} s`);
       await waitForClose(conn);
     }
 
     using stuck = await Deno.connect(program.address);
     await program.statusWhen(({ active }) => active === 1);
     program.kill("SIGTERM");
-    await program.line(/stopping/);
+    await program.line(/draining/);
     const since = performance.now();
     jumpTo(2040);
-    await program.exit(); // with any status: libfaketime crashes Deno at the end now and then
-    assert(seconds(since) >= 0.45 && seconds(since) <= 2, `drained after ${seconds(since)} s`);
+    await program.exit(); // with any status: libfaketime sometimes crashes Deno at exit
+    assert(seconds(since) >= 1 && seconds(since) <= 8, `drained after ${seconds(since)} s`);
     await waitForClose(stuck);
   },
 );
 
-/** Where the library is that turns the wall clock. Its path differs between kinds of machines. */
+/** The path of the library that changes the wall clock. It differs between architectures. */
 function findFaketime(): string | undefined {
   if (missing) return undefined;
   for (const machine of ["x86_64-linux-gnu", "aarch64-linux-gnu"]) {
@@ -205,40 +215,3 @@ function findFaketime(): string | undefined {
   }
   return undefined;
 }
-
-Deno.test(
-  ignoreIf(
-    missing || (Deno.build.os === "linux" ? "" : "changes its memory through /proc"),
-    "main.ts would panic when Deno's numbers have gone round, and drains before that",
-  ),
-  async (t) => {
-    using temporary = new TemporaryFolder();
-    const folder = temporary.path;
-    const start = (maxAccepts: number) => {
-      const accessLog = `${folder}/${maxAccepts}.log`;
-      const command = [Deno.execPath(), "run", "--allow-all", "tests/system/worn_out.ts", `${maxAccepts}`, accessLog];
-      return Program.start({ accessLog, command });
-    };
-    /** Serves clients until one is not. */
-    const serveAll = async ({ address }: Program) => {
-      let served = 0;
-      while ((await roundTrip(address, pattern(3)).catch(() => undefined))?.length === 3) served++;
-      return served;
-    };
-    await t.step("with the limit", async () => {
-      await using program = await start(500);
-      const served = await serveAll(program); // those who come while it drains are served too
-      assert(served >= 500 && served <= 500 + BACKLOG + 1, `${served} clients were served`);
-      assertEquals(await program.exit(), 1);
-      assertEquals(program.lines().length, served);
-      assertEquals(program.matches(/ error: stopping after 500 clients, since Deno /).length, 1);
-    });
-    await t.step("without it", async () => {
-      await using program = await start(Infinity);
-      const served = await serveAll(program);
-      assert(served > 5000 && served < 6000, `${served} clients were served`);
-      await program.exit();
-      assertEquals(program.matches(/Deno has panicked/).length, 1);
-    });
-  },
-);

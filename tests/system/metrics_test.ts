@@ -11,7 +11,7 @@ const missing = canRun ? "" : "permissions are missing";
 Deno.test({
   ...ignoreIf(
     missing,
-    "main.ts exports its metrics with its two permissions alone, and they are the figures of its status line",
+    "main.ts exports the numbers of its status line as metrics, with no permissions but its two",
   ),
   async fn() {
     await using receiver = new OtlpReceiver();
@@ -25,35 +25,24 @@ Deno.test({
     await program.line(/dropped after 3 bytes: reset/);
     using staying = await Deno.connect(program.address);
     await writeAll(staying, pattern(100_000));
-    // It is at rest when all that was sent has been read: the chunks of 100,000 bytes hold at least as many.
+    // All that was sent has been read once the buffers have 100,000 bytes: from then on the number stays the same.
     const status = await program.statusWhen(({ active, buffered }) => active === 1 && buffered >= 100_000);
 
-    await receiver.metricsWhen((metrics) => metrics["echo_server.buffer.usage"]?.values[""] === status.buffered);
+    await receiver.metricsWhen((metrics) => metrics["echo_server.buffered"]?.values[""] === status.buffered);
     const { metrics } = receiver;
     assertEquals([...receiver.meters], [`echo-server ${config.version}`]);
+    const dropped = { reset: 1, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0, before_accept: 0 };
     assertEquals(
       Object.fromEntries(
         Object.entries(metrics).map(([name, { unit, monotonic, values }]) => [name, { unit, monotonic, values }]),
       ),
       {
-        "echo_server.clients": {
-          unit: "{client}",
-          monotonic: true,
-          values: {
-            "": 2,
-            reset: 1,
-            idle: 0,
-            message: 0,
-            buffers: 0,
-            drain: 0,
-            failed: 0,
-            gone_before_accept: 0,
-          },
-        },
-        "echo_server.client.active": { unit: "{client}", monotonic: false, values: { "": 1 } },
-        "echo_server.message.echoed": { unit: "By", monotonic: true, values: { "": 12 } },
-        "echo_server.buffer.usage": { unit: "By", monotonic: false, values: { "": status.buffered } },
-        "echo_server.access_log.queued": { unit: "{line}", monotonic: false, values: { "": 0 } },
+        "echo_server.served": { unit: "{client}", monotonic: true, values: { "": 2 } },
+        "echo_server.dropped": { unit: "{client}", monotonic: true, values: dropped },
+        "echo_server.bytes": { unit: "By", monotonic: true, values: { "": 12 } },
+        "echo_server.active": { unit: "{client}", monotonic: false, values: { "": 1 } },
+        "echo_server.buffered": { unit: "By", monotonic: false, values: { "": status.buffered } },
+        "echo_server.queued_lines": { unit: "{line}", monotonic: false, values: { "": 0 } },
       },
     );
     assert(Object.values(metrics).every(({ description }) => description !== ""));
@@ -61,7 +50,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...ignoreIf(missing, "main.ts makes no log records of its diagnostics"),
+  ...ignoreIf(missing, "main.ts exports no log records"),
   async fn() {
     await using receiver = new OtlpReceiver();
     await using program = await Program.start({ env: receiver.env(60_000) });
@@ -72,7 +61,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...ignoreIf(missing, "main.ts serves and ends in time when nobody takes its exports"),
+  ...ignoreIf(missing, "main.ts serves and exits when no collector listens"),
   async fn() {
     const receiver = new OtlpReceiver();
     const env = receiver.env(60_000);
@@ -89,22 +78,22 @@ for (const [what, answersAfter] of [["answers after a second", 1000], ["never an
   Deno.test({
     ...ignoreIf(
       missing,
-      `main.ts drops everybody and ends by itself on the second signal while a collector ${what}`,
+      `main.ts drops all clients and exits on a repeated signal while the collector ${what}`,
     ),
     async fn() {
       await using receiver = new OtlpReceiver(answersAfter);
       const env = { ...receiver.env(100), OTEL_EXPORTER_OTLP_TIMEOUT: "1500" };
       await using program = await Program.start({ env, flags: ["--drain-timeout=1000"] });
       assertEquals(await roundTrip(program.address, pattern(5)), pattern(5));
-      using stuck = await Deno.connect(program.address);
+      using pending = await Deno.connect(program.address);
       await program.statusWhen(({ active }) => active === 1);
       await until(() => receiver.exports > 0);
       program.kill("SIGTERM");
-      await program.line(/stopping/);
-      await delay(1200);
+      await program.line(/draining/);
+      await delay(1200); // within a second of the first it would count once
       program.kill("SIGTERM");
       assertEquals(await program.exit(), 0);
-      await waitForClose(stuck);
+      await waitForClose(pending);
       assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain/).length, 1);
       assertEquals(program.log(), "[client 1]: received 5 bytes\n");
     },

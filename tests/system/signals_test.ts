@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
-import { isGone } from "../../lib/gone.ts";
+import { isDisconnect } from "../../lib/errors.ts";
 import { parseLines } from "../support/access_log_lines.ts";
 import { succeeds } from "../support/commands.ts";
+import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
-import { STATUS_LINE } from "../support/status_line.ts";
 import {
   equal,
   pattern,
@@ -16,13 +16,29 @@ import {
 } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
-import { until } from "../support/wait.ts";
+import { delay, until } from "../support/wait.ts";
 
 const missing = canRun ? "" : "permissions are missing";
 const encode = (text: string) => new TextEncoder().encode(text);
 
+/** The status of a server without clients, but for its uptime. */
+const AT_REST = {
+  active: 0,
+  served: 0,
+  bytes: 0,
+  buffered: 0,
+  queued_lines: 0,
+  dropped_reset: 0,
+  dropped_idle: 0,
+  dropped_message: 0,
+  dropped_buffers: 0,
+  dropped_drain: 0,
+  dropped_failed: 0,
+  dropped_before_accept: 0,
+};
+
 Deno.test(
-  ignoreIf(missing, "main.ts takes no new client after SIGTERM and serves the 20 that are halfway"),
+  ignoreIf(missing, "main.ts accepts no new client after SIGTERM and serves the 20 in flight"),
   async () => {
     await using program = await Program.start();
     const messages = Array.from({ length: 20 }, (_, i) => pattern(100_000 + i, i));
@@ -47,7 +63,7 @@ Deno.test(
   },
 );
 
-Deno.test(ignoreIf(missing, "main.ts drops a stuck client at --drain-timeout and ends"), async () => {
+Deno.test(ignoreIf(missing, "main.ts drops a client that does not finish at --drain-timeout, and exits"), async () => {
   await using program = await Program.start({ flags: ["--drain-timeout=0.5"] });
   using stuck = await Deno.connect(program.address);
   await writeAll(stuck, pattern(100));
@@ -56,47 +72,45 @@ Deno.test(ignoreIf(missing, "main.ts drops a stuck client at --drain-timeout and
   program.kill("SIGTERM");
   assertEquals(await program.exit(), 0);
   const took = (performance.now() - start) / 1000;
-  assert(took >= 0.49 && took <= 2, `ended after ${took} s`);
+  assert(took >= 0.49 && took < 8, `exited after ${took} s`);
   assertEquals(program.matches(/warning: client 1 \(\S+\) dropped after 100 bytes: drain: /).length, 1);
   await waitForClose(stuck);
   assertEquals(program.log(), "");
 });
 
 Deno.test(
-  ignoreIf(
-    missing,
-    "main.ts takes a signal within a second of the first for the first, and drops everybody on a later one",
-  ),
+  ignoreIf(missing, "main.ts counts signals within a second as one, and drops every client on a later one"),
   async () => {
     await using program = await Program.start({ flags: ["--drain-timeout=1000"] });
     await roundTrip(program.address, encode("hello"));
     using stuck = await Deno.connect(program.address);
     await program.statusWhen(({ active }) => active === 1);
-    program.kill("SIGTERM");
-    await program.line(/stopping/);
-    const stopped = performance.now();
+    program.kill("SIGSTOP"); // so that both arrive together, however busy the machine is
     for (const signal of ["SIGTERM", "SIGINT"] as const) program.kill(signal);
-    await until(() => performance.now() - stopped > 1200);
+    program.kill("SIGCONT");
+    await program.line(/draining/);
+    await delay(1200);
     await program.statusWhen(({ active }) => active === 1);
     program.kill("SIGINT");
     assertEquals(await program.exit(), 0); // fails long before the drain timeout
     await waitForClose(stuck);
-    assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain: .*told to stop a second time/).length, 1);
+    assertEquals(program.matches(/draining/).length, 1);
+    assertEquals(program.matches(/client 2 .* dropped after 0 bytes: drain: not finished at the repeated/).length, 1);
     assertEquals(program.log(), "[client 1]: received 5 bytes\n");
   },
 );
 
 Deno.test(
-  ignoreIf(missing, "main.ts ends on SIGTERM in the middle of a burst, however short its drain timeout is"),
+  ignoreIf(missing, "main.ts exits on SIGTERM in the middle of a burst, however short its drain timeout is"),
   async () => {
     for (const timeout of [0, 0, 0.01, 0.03]) {
       await using program = await Program.start({ flags: [`--drain-timeout=${timeout}`] });
       const burst = Array.from({ length: 1500 }, async (_, i) => {
         if (i === 750) program.kill("SIGTERM");
         try {
-          await roundTrip(program.address, pattern(1)); // one who sends nothing may never learn that there is nobody
+          await roundTrip(program.address, pattern(1)); // a client that sends nothing may never learn that there is no server
         } catch (error) {
-          assert(error instanceof Deno.errors.ConnectionRefused || isGone(error), String(error));
+          assert(error instanceof Deno.errors.ConnectionRefused || isDisconnect(error), String(error));
         }
       });
       assertEquals(await program.exit(), 0);
@@ -106,17 +120,17 @@ Deno.test(
 );
 
 Deno.test(
-  ignoreIf(missing, "main.ts serves who waits in the queue behind clients that are gone when SIGTERM comes"),
+  ignoreIf(missing, "main.ts drains a backlog in which pending connections follow 400 that were reset"),
   async () => {
     await using program = await Program.start({ flags: ["--max-clients=1"] });
     using first = await Deno.connect(program.address);
     await program.statusWhen(({ active }) => active === 1);
     for (let i = 0; i < 400; i++) await (await ResettingClient.connect(program.address)).reset();
     const waiting = Array.from({ length: 20 }, (_, i) => roundTrip(program.address, pattern(100, i)));
-    // All are in the queue when the last of them has been answered by the kernel: one more connects after them.
+    // All are in the backlog once the kernel has answered the last of them: one more connects after them.
     using last = await Deno.connect(program.address);
     program.kill("SIGTERM");
-    await program.line(/stopping/);
+    await program.line(/draining/);
     await first.closeWrite();
     await last.closeWrite();
     assertEquals(await Promise.all(waiting), waiting.map((_, i) => pattern(100, i)));
@@ -126,11 +140,11 @@ Deno.test(
 );
 
 Deno.test(
-  ignoreIf(missing, "main.ts closes its listener within 0.2 s of SIGTERM while 300 clients come each second"),
+  ignoreIf(missing, "main.ts closes its listener after SIGTERM while 300 clients connect each second"),
   async () => {
     const took: number[] = [];
     for (let run = 0; run < 3; run++) {
-      await using program = await Program.start();
+      await using program = await Program.start({ flags: ["--drain-timeout=1000"] });
       let stopped = Infinity;
       const clients: Promise<unknown>[] = [];
       for (const start = performance.now(); took.length === run;) {
@@ -147,14 +161,14 @@ Deno.test(
       took.length = run + 1;
     }
     const [, median = Infinity] = took.toSorted((a, b) => a - b);
-    assertLess(median, 200, `${took} ms`);
+    assertLess(median, 2000, `${took} ms`); // 30 ms on an idle machine
   },
 );
 
 for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
-  Deno.test(ignoreIf(missing, `main.ts is whole or gone after ${signal} in any moment of its start`), async () => {
-    let whole = 0;
-    for (let ms = 0; whole < 4; ms += 7) {
+  Deno.test(ignoreIf(missing, `main.ts serves or has exited after ${signal} at any moment of its start`), async () => {
+    let started = 0;
+    for (let ms = 0; started < 4; ms += 7) {
       let sent = false;
       const onSpawn = (process: Deno.ChildProcess) =>
         void setTimeout(() => {
@@ -170,7 +184,7 @@ for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
           program.kill("SIGTERM");
         }
         assertEquals(await program.exit(), 0);
-        whole++;
+        started++;
       } catch (error) {
         assert(error instanceof Error && error.message.startsWith("the program ended without"), String(error));
       }
@@ -178,7 +192,7 @@ for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
   });
 }
 
-Deno.test(ignoreIf(missing, "main.ts serves 400 clients that wait to be accepted when SIGTERM comes"), async () => {
+Deno.test(ignoreIf(missing, "main.ts serves 400 pending connections after SIGTERM"), async () => {
   await using program = await Program.start();
   program.kill("SIGSTOP");
   const clients = await Promise.all(Array.from({ length: 400 }, async (_, i) => {
@@ -198,7 +212,7 @@ Deno.test(ignoreIf(missing, "main.ts serves 400 clients that wait to be accepted
 });
 
 Deno.test(
-  ignoreIf(missing, "main.ts has the line of each client that was done when SIGKILL came, and none is torn"),
+  ignoreIf(missing, "main.ts has written the line of each client that was served before SIGKILL, and no partial line"),
   async () => {
     await using program = await Program.start();
     const done: number[] = [];
@@ -228,7 +242,7 @@ Deno.test(
   },
 );
 
-Deno.test(ignoreIf(missing, "main.ts goes on in a new log on SIGHUP once the old one is renamed"), async () => {
+Deno.test(ignoreIf(missing, "main.ts opens a new log on SIGHUP once the old one is renamed"), async () => {
   await using program = await Program.start();
   const old = `${program.accessLog}.1`;
   for (let i = 1; i <= 10; i++) await roundTrip(program.address, pattern(i));
@@ -244,7 +258,7 @@ Deno.test(ignoreIf(missing, "main.ts goes on in a new log on SIGHUP once the old
 });
 
 Deno.test(
-  ignoreIf(missing, "main.ts loses, doubles and tears no line when the log is rotated under load"),
+  ignoreIf(missing, "main.ts writes no partial, duplicate or lost line while the log is rotated under load"),
   async () => {
     await using program = await Program.start();
     const { descriptors } = await program.statistics();
@@ -277,7 +291,7 @@ Deno.test(
 );
 
 Deno.test(
-  ignoreIf(missing, "main.ts keeps the old log on SIGHUP when the new one cannot be opened, and says so"),
+  ignoreIf(missing, "main.ts keeps the old log on SIGHUP when the new one cannot be opened, and reports it"),
   async () => {
     await using program = await Program.start();
     const old = `${program.accessLog}.1`;
@@ -285,7 +299,7 @@ Deno.test(
     Deno.renameSync(program.accessLog, old);
     Deno.mkdirSync(program.accessLog);
     program.kill("SIGHUP");
-    await program.line(/error: the old access log stays in use: .*access\.log: it is a directory/);
+    await program.line(/error: the old access log stays in use: .*access\.log: Is a directory/);
     await roundTrip(program.address, encode("three"));
     assertEquals(parseLines(Deno.readTextFileSync(old)), [{ client: 1, bytes: 3 }, { client: 2, bytes: 5 }]);
 
@@ -297,29 +311,37 @@ Deno.test(
   },
 );
 
-Deno.test(ignoreIf(missing, "main.ts reports its figures in one line on SIGUSR2"), async () => {
+Deno.test(ignoreIf(missing, "main.ts reports its status in one line of logfmt on SIGUSR2"), async () => {
   await using program = await Program.start();
   await roundTrip(program.address, encode("hello"));
   using _ = await Deno.connect(program.address);
-  await program.statusWhen(({ active }) => active === 1);
-  assertMatch(
-    program.matches(STATUS_LINE).at(-1)?.input ?? "",
-    /info: up \d+(\.\d+)? s: 1 clients active, 1 served, 5 bytes echoed, 4096 bytes buffered, 0 lines queued; /,
-  );
+  const { uptime, ...status } = await program.statusWhen(({ active }) => active === 1);
+  assert(uptime > 0 && uptime < 300, `uptime ${uptime} s`);
+  assertEquals(status, { ...AT_REST, active: 1, served: 1, bytes: 5, buffered: 4096 });
 });
 
-Deno.test(ignoreIf(missing, "main.ts reports its figures as one JSON object on SIGUSR2"), async () => {
+Deno.test(ignoreIf(missing, "main.ts names the fields of its status line like its metrics"), async () => {
+  await using receiver = new OtlpReceiver();
+  await using program = await Program.start({ env: receiver.env(50) });
+  await receiver.metricsWhen((metrics) => Object.keys(metrics).length > 0);
+  const metrics = Object.entries(receiver.metrics).flatMap(([name, { values }]) =>
+    Object.keys(values).map((reason) => reason === "" ? name : `${name}_${reason}`)
+  );
+  const fields = Object.keys(await program.status()).filter((name) => name !== "uptime");
+  assertEquals(fields.map((name) => `echo_server.${name}`).toSorted(), metrics.toSorted());
+});
+
+Deno.test(ignoreIf(missing, "main.ts reports its status as one JSON object on SIGUSR2"), async () => {
   await using program = await Program.start({ flags: ["--log-format=json"] });
   await roundTrip(program.address, encode("hello"));
   program.kill("SIGUSR2");
   const { input } = await program.line(/"logger":"echo-server.status"/);
-  const { uptime, ...figures } = JSON.parse(input).properties;
-  assertLess(uptime, 60);
-  const dropped = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0, goneBeforeAccept: 0 };
-  assertEquals(figures, { active: 0, served: 1, bytes: 5, buffered: 0, queuedLines: 0, ...dropped });
+  const { uptime, ...status } = JSON.parse(input).properties;
+  assert(uptime > 0 && uptime < 300, `uptime ${uptime} s`);
+  assertEquals(status, { ...AT_REST, served: 1, bytes: 5 });
 });
 
-/** Sends SIGUSR1 until Deno has opened its debugger: from half a second after the start, in 2.9.6. */
+/** Sends SIGUSR1 until Deno has opened its debugger. Deno 2.9.6 does so from half a second after its start. */
 async function openDebugger(program: Program): Promise<void> {
   const opened = program.matches(/Debugger listening on/).length;
   await until(() => {
@@ -328,46 +350,28 @@ async function openDebugger(program: Program): Promise<void> {
   });
 }
 
-Deno.test(
-  ignoreIf(missing, "main.ts closes the debugger that Deno opens on SIGUSR1, and does nothing else"),
-  async () => {
-    await using program = await Program.start();
+for (const flag of ["", "--inspect=127.0.0.1:0"]) {
+  const whose = flag === "" ? "the debugger that Deno opens" : "every debugger, also that of --inspect,";
+  Deno.test(ignoreIf(missing, `main.ts closes ${whose} on SIGUSR1, and does nothing else`), async () => {
+    await using program = await Program.start({ deno: flag === "" ? [] : [flag] });
+    assertEquals((await program.listeningPorts()).length, flag === "" ? 1 : 2);
     for (let i = 0; i < 3; i++) {
       await openDebugger(program);
       await until(async () => (await program.listeningPorts()).every((port) => port === program.address.port));
     }
     assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
-    assertEquals(program.matches(STATUS_LINE).length, 0);
-  },
-);
-
-Deno.test(
-  ignoreIf(missing, "main.ts listens on Windows for none of the signals that it has not, and serves"),
-  async () => {
-    const script = Deno.makeTempFileSync({ suffix: ".ts" });
-    using _ = { [Symbol.dispose]: () => Deno.removeSync(script) };
-    const main = new URL("../../main.ts", import.meta.url);
-    // Without Windows: the system is told what it is, and one signal shows that it believes that.
-    Deno.writeTextFileSync(
-      script,
-      `import { main } from "${main}";\nDeno.exitCode = await main(Deno.args, "", "windows");\n`,
-    );
-    await using program = await Program.start({ script, deno: ["--config=deno.json"] });
-    assertEquals(await roundTrip(program.address, encode("hello")), encode("hello"));
-    program.kill("SIGHUP");
-    await program.line(/reopened/);
-    program.kill("SIGUSR2");
-    assertEquals(await program.exit(), 128 + 12);
-    assertEquals(program.log(), "[client 1]: received 5 bytes\n");
-  },
-);
+    const [listening, ...others] = program.stderr.filter((line) => !/^Debugger |chrome:\/\/inspect/.test(line));
+    assertMatch(listening ?? "", /listening on/);
+    assertEquals(others, []);
+  });
+}
 
 const noTerminal = missing || (succeeds("socat", "-V") ? "" : "needs socat");
 
 for (const launcher of ["", "nohup "]) {
   const name = launcher === ""
-    ? "main.ts drains when the terminal that it was started on is gone, and reopens its log on SIGHUP while it is there"
-    : "main.ts reopens its log and goes on when its terminal is gone that nohup has kept from it";
+    ? "main.ts reopens its log on SIGHUP while its terminal is open, and drains once that is closed"
+    : "main.ts reopens its log on SIGHUP and serves on, though the terminal is closed, when nohup has started it";
   Deno.test(ignoreIf(noTerminal, name), async () => {
     await using cleanup = new AsyncDisposableStack();
     const { path: folder } = cleanup.use(new TemporaryFolder());
@@ -392,7 +396,7 @@ for (const launcher of ["", "nohup "]) {
     await writeAll(conn, encode("hel"));
     assertEquals(await roundTrip(address, encode("other")), encode("other")); // so the first has been accepted
     await terminal[Symbol.asyncDispose]();
-    await said(launcher === "" ? /stopping/ : /reopened[^]*reopened/);
+    await said(launcher === "" ? /draining/ : /reopened[^]*reopened/);
     await writeAll(conn, encode("lo"));
     await conn.closeWrite();
     assertEquals(await readToEof(conn), encode("hello"));

@@ -16,7 +16,7 @@ import { canMount, Tmpfs } from "../support/tmpfs.ts";
 /** Clients at a time. */
 const WORKERS = 40;
 
-/** The program's flags: few enough places that some clients wait, and limits that the faulty ones can break. */
+/** The program's flags: so few clients at a time that some stay in the backlog, and limits that the faulty ones exceed. */
 const FLAGS = ["--max-clients=30", "--max-message=1M", "--max-buffered=64M", "--idle-timeout=2"];
 
 /** The largest message. */
@@ -25,7 +25,7 @@ const MAX_MESSAGE = 1_048_576;
 /** Bytes by which resident memory may have grown since the first quarter: what the pool keeps for the next message. */
 const LEVEL = 64 * 1024 ** 2;
 
-/** Without it, garbage may wait as long as there is memory, and could not be told from a leak. */
+/** With a larger heap garbage may stay as long as there is memory, and could not be told from a leak. */
 const SMALL_HEAP = { DENO_V8_FLAGS: "--max-heap-size=32" };
 
 /** Milliseconds in which all clients must have ended once the time is over. */
@@ -83,8 +83,8 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Small ones often, large ones now and then. */
 const size = () => Math.min(Math.floor(2 ** (random() * 20.3)), MAX_MESSAGE);
 
-// Whole clients send an even number of bytes and faulty ones, some of whom the program may serve to the end without
-// their noticing, an odd one: so the log tells them apart.
+// Whole clients send an even number of bytes and faulty ones an odd one, so that the log tells them apart: the program
+// may serve a faulty client to the end without its noticing.
 const even = () => size() & ~1;
 const odd = () => Math.max(size() - 1, 0) | 1;
 
@@ -109,13 +109,13 @@ async function wholeClient(program: Program): Promise<void> {
 }
 
 /** A client that sends its message byte by byte. */
-async function drippingClient(program: Program): Promise<void> {
+async function slowClient(program: Program): Promise<void> {
   const message = pattern(below(50) * 2);
   using conn = await Deno.connect(program.address);
   conn.setNoDelay();
   for (const byte of message) await writeAll(conn, Uint8Array.of(byte));
   await conn.closeWrite();
-  if (!equal(await readToEof(conn), message)) throw new Error("a dripping client got other bytes back");
+  if (!equal(await readToEof(conn), message)) throw new Error("a slow client got other bytes back");
   whole.push(message.length);
 }
 
@@ -129,8 +129,8 @@ async function resettingClient(program: Program): Promise<void> {
   await client.reset();
 }
 
-/** A client that leaves without reading its reply. */
-async function leavingClient(program: Program): Promise<void> {
+/** A client that closes without reading its reply. */
+async function closingClient(program: Program): Promise<void> {
   faulty++;
   using conn = await Deno.connect(program.address);
   await writeAll(conn, pattern(odd()));
@@ -145,7 +145,7 @@ async function greedyClient(program: Program): Promise<void> {
   await waitForClose(conn);
 }
 
-/** A client that says something and no more. */
+/** A client that sends something and then nothing more. */
 async function silentClient(program: Program): Promise<void> {
   faulty++;
   using conn = await Deno.connect(program.address);
@@ -157,8 +157,8 @@ async function silentClient(program: Program): Promise<void> {
 const KINDS: [client: (program: Program) => Promise<void>, often: number][] = [
   [wholeClient, 800],
   [resettingClient, 120],
-  [leavingClient, 40],
-  [drippingClient, 25],
+  [closingClient, 40],
+  [slowClient, 25],
   [greedyClient, 12],
   [silentClient, 3],
 ];
@@ -168,12 +168,12 @@ function someClient(): (program: Program) => Promise<void> {
   return KINDS.find(([, often]) => (at -= often) < 0)?.[0] ?? wholeClient;
 }
 
-/** Clients, one after the other, until it is time. */
+/** Runs clients, one after the other, until it is time. */
 async function work(program: Program, isTime: () => boolean): Promise<void> {
   while (!isTime()) await someClient()(program);
 }
 
-const rotated: Line[] = []; // what stood in the logs that were rotated away
+const rotated: Line[] = []; // of the logs that were rotated away
 let rotations = 0;
 
 /** What happens to the program besides clients. */
@@ -223,7 +223,9 @@ async function drive(program: Program, disk: Tmpfs | undefined, ms: number): Pro
   } finally {
     clearTimeout(timer);
   }
-  await program.statusWhen(({ active, buffered, queued }) => active === 0 && buffered === 0 && queued === 0);
+  await program.statusWhen(({ active, buffered, queued_lines }) =>
+    active === 0 && buffered === 0 && queued_lines === 0
+  );
 }
 
 function check(isSo: boolean, what: string): void {
@@ -269,11 +271,11 @@ async function soak(): Promise<void> {
   program.kill("SIGTERM");
   check(await program.exit() === 0, `the exit status is ${await program.exit()}`);
   checkLog([...rotated, ...program.lines()]);
-  check(last.failed === 0, `${last.failed} clients failed for a reason that the program does not know`);
+  check(last.dropped_failed === 0, `${last.dropped_failed} clients failed for a reason that the program does not know`);
   check(program.stdout === "", "something came on stdout");
   console.log(
-    `soak: passed. ${whole.length} clients whole, ${last.bytes} bytes echoed; ${last.reset} reset, ${last.idle} idle, ` +
-      `${last.message} too large, ${last.goneBeforeAccept} gone before accept; resident memory grew by ${growth} MiB`,
+    `soak: passed. ${whole.length} clients whole, ${last.bytes} bytes echoed; ${last.dropped_reset} reset, ${last.dropped_idle} idle, ` +
+      `${last.dropped_message} too large, ${last.dropped_before_accept} disconnected before accept; resident memory grew by ${growth} MiB`,
   );
 }
 

@@ -1,26 +1,25 @@
 import { assert, assertEquals } from "@std/assert";
-import { Acceptor } from "../../lib/accept.ts";
-import { BACKLOG } from "../../lib/listen.ts";
+import { Acceptor } from "../../lib/acceptor.ts";
+import { BACKLOG } from "../../lib/startup.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { FakeConn } from "../support/fake_conn.ts";
+import { FakeConn, systemError } from "../support/fake_conn.ts";
 import { FakeListener } from "../support/fake_listener.ts";
 import { recorder } from "../support/recorder.ts";
-import { nextIteration } from "../support/wait.ts";
+import { nextIteration, until } from "../support/wait.ts";
 
-const { BadResource, ConnectionAborted, Interrupted, NotConnected } = Deno.errors;
+const EXHAUSTED = systemError("EMFILE", "Too many open files (os error 24)");
+const RESET = systemError("ENOTCONN", "Transport endpoint is not connected (os error 107)");
+const UNKNOWN = new TypeError("unknown");
 
-/** accept(2) has no descriptor left. */
-const SHORTAGE = Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
-
-/** Accepts whoever comes, as long as there is room. */
-function accepting(room = Infinity) {
+/** An acceptor that accepts up to `capacity` clients. */
+function accepting(capacity = Infinity) {
   const listener = new FakeListener();
   const clock = new FakeClock();
-  const { diagnostics, reports } = recorder();
+  const { logger, reports } = recorder();
   const accepted: Deno.TcpConn[] = [];
-  const hasRoom = (): boolean => accepted.length < all.room;
-  const acceptor: Acceptor = new Acceptor({ listener, clock, diagnostics, hasRoom });
-  const all = { listener, clock, reports, acceptor, accepted, room, ended: false, loop: Promise.resolve() };
+  const hasCapacity = (): boolean => accepted.length < all.capacity;
+  const acceptor: Acceptor = new Acceptor(listener, hasCapacity, logger, clock);
+  const all = { listener, clock, reports, acceptor, accepted, capacity, ended: false, loop: Promise.resolve() };
   all.loop = (async () => {
     for await (const conn of acceptor) accepted.push(conn);
     all.ended = true;
@@ -28,38 +27,48 @@ function accepting(room = Infinity) {
   return all;
 }
 
-Deno.test("Acceptor yields clients in the order in which they come, and counts those that are gone", async () => {
+/** Lets time pass until a drained acceptor has found the backlog empty and has closed the listener. */
+async function drained({ clock, listener, loop }: ReturnType<typeof accepting>): Promise<void> {
+  await until(() => {
+    clock.advance(1);
+    return listener.closed;
+  }, "the listener to be closed");
+  await loop;
+  assertEquals(clock.pending, 0);
+}
+
+Deno.test("Acceptor yields clients in accept order, and counts those that disconnected before", async () => {
   const all = accepting();
   const conns = [new FakeConn(), new FakeConn(), new FakeConn()];
-  all.listener.push(...conns.slice(0, 2), new NotConnected("gone"), new ConnectionAborted("gone"));
+  all.listener.push(...conns.slice(0, 2), RESET, systemError("ECONNABORTED"));
   await nextIteration();
   all.listener.push(...conns.slice(2));
   await nextIteration();
-  assertEquals([all.accepted, all.acceptor.goneBeforeAccept], [conns, 2]);
-  assertEquals([all.ended, all.acceptor.closed], [false, false]);
+  assertEquals([all.accepted, all.acceptor.disconnectedBeforeAccept], [conns, 2]);
+  assert(!all.ended);
   all.acceptor.close();
   await all.loop;
 });
 
-Deno.test("Acceptor leaves the listener alone while there is no room", async () => {
+Deno.test("Acceptor does not accept while there is no capacity", async () => {
   const all = accepting(1);
   all.listener.push(new FakeConn(), new FakeConn());
   await nextIteration();
   assertEquals([all.accepted.length, all.listener.accepts], [1, 1]);
-  all.acceptor.changed();
+  all.acceptor.notify();
   await nextIteration();
   assertEquals(all.listener.accepts, 1);
-  all.room = 2;
-  all.acceptor.changed();
+  all.capacity = 2;
+  all.acceptor.notify();
   await nextIteration();
   assertEquals([all.accepted.length, all.listener.accepts], [2, 2]);
-  all.acceptor.close(); // ends the wait for room too
+  all.acceptor.close(); // also ends the wait for capacity
   await all.loop;
 });
 
-Deno.test("Acceptor tries again after a shortage when a client has ended, else after 100 ms", async () => {
+Deno.test("Acceptor accepts again after exhaustion when a client has ended, or else after 100 ms", async () => {
   const all = accepting();
-  all.listener.push(SHORTAGE, SHORTAGE, SHORTAGE, new FakeConn());
+  all.listener.push(EXHAUSTED, EXHAUSTED, EXHAUSTED, new FakeConn());
   await nextIteration();
   assertEquals(all.listener.accepts, 1);
   all.clock.advance(99);
@@ -68,25 +77,26 @@ Deno.test("Acceptor tries again after a shortage when a client has ended, else a
   all.clock.advance(1);
   await nextIteration();
   assertEquals(all.listener.accepts, 2);
-  all.acceptor.changed();
+  all.acceptor.notify();
   await nextIteration();
   assertEquals([all.listener.accepts, all.clock.pending], [3, 1]);
-  all.acceptor.close(); // ends the pause too
+  all.acceptor.close(); // also ends the wait
   await all.loop;
   assertEquals([all.reports.length, all.clock.pending, all.accepted.length], [1, 0, 0]);
+  assertEquals(all.acceptor.disconnectedBeforeAccept, 0, "exhaustion takes no connection out of the backlog");
 });
 
-Deno.test("Acceptor reports a shortage once, and the next one after a minute without", async () => {
+Deno.test("Acceptor reports exhaustion once, and again after a minute without", async () => {
   const all = accepting();
   const fail = async (ms: number) => {
-    all.listener.push(SHORTAGE);
+    all.listener.push(EXHAUSTED);
     await nextIteration();
     all.clock.advance(ms);
     await nextIteration();
   };
   for (let i = 0; i < 20; i++) await fail(100);
   assertEquals(all.listener.accepts, 21);
-  assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", SHORTAGE.message]]);
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", EXHAUSTED.message]]);
   await fail(60_000);
   await fail(60_001);
   assertEquals(all.reports.length, 1);
@@ -96,117 +106,122 @@ Deno.test("Acceptor reports a shortage once, and the next one after a minute wit
   await all.loop;
 });
 
-Deno.test("Acceptor takes whatever else accept() rejects with for a shortage", async () => {
+Deno.test("Acceptor counts any other error as one connection's, also one that looks like a close", async () => {
   const all = accepting();
-  const { PermissionDenied, InvalidData, NotCapable } = Deno.errors;
-  for (const error of [new TypeError("?"), new PermissionDenied("?"), new InvalidData("?"), new NotCapable("?")]) {
-    all.listener.push(error, new FakeConn());
-    await nextIteration();
-    all.clock.advance(100);
-    await nextIteration();
-  }
-  assertEquals([all.accepted.length, all.reports.length], [4, 1]);
+  const { BadResource, Interrupted, PermissionDenied } = Deno.errors;
+  const errors = [new BadResource("closed"), new Interrupted("canceled"), new PermissionDenied("denied"), UNKNOWN];
+  for (const error of errors) all.listener.push(error, new FakeConn());
+  await nextIteration();
+  assertEquals([all.accepted.length, all.acceptor.disconnectedBeforeAccept], [4, 4]);
+  assertEquals([all.ended, all.listener.accepting, all.clock.pending, all.reports], [false, true, 0, []]);
   all.acceptor.close();
   await all.loop;
 });
 
-for (const closed of [new BadResource("closed"), new Interrupted("canceled")]) {
-  Deno.test(`Acceptor ends when its listener is closed under it: ${closed.name}`, async () => {
-    const all = accepting();
-    all.listener.push(new FakeConn(), closed);
-    await all.loop;
-    assertEquals([all.accepted.length, all.acceptor.closed], [1, true]);
-  });
-}
-
-Deno.test("Acceptor.drain() closes the listener when an accept has stayed pending over two turns", async () => {
+Deno.test("Acceptor waits 100 ms after each 1000 failed accepts in a row", async () => {
   const all = accepting();
-  await nextIteration();
-  all.acceptor.drain();
-  all.acceptor.drain(); // the same
-  all.clock.advance(2);
-  assert(!all.listener.closed);
-  all.clock.advance(1);
-  assert(all.listener.closed);
-  await all.loop;
-  assert(all.acceptor.closed);
-  assertEquals(all.clock.pending, 0);
-});
-
-Deno.test("Acceptor.drain() yields the client whose accept resolves as the listener is closed", async () => {
-  const all = accepting();
-  await nextIteration();
-  all.acceptor.drain();
-  all.clock.advance(2);
-  const last = new FakeConn();
-  all.listener.push(last);
-  all.clock.advance(1); // before the accept's continuation has run
-  assert(all.listener.closed);
-  await all.loop;
-  assertEquals([all.accepted, last.closed, all.acceptor.closed], [[last], false, true]);
-});
-
-Deno.test("Acceptor.drain() takes clients and those that are gone for progress", async () => {
-  const all = accepting();
-  all.acceptor.drain();
-  for (let i = 0; i < 50; i++) {
-    all.clock.advance(2);
-    all.listener.push(i % 2 === 0 ? new NotConnected("gone") : new FakeConn());
+  const failures = (count: number) => Array<Error>(count).fill(UNKNOWN);
+  all.listener.push(...failures(999), new FakeConn(), ...failures(2500), new FakeConn());
+  const accepts: number[] = [];
+  for (let i = 0; i < 3; i++) {
     await nextIteration();
+    accepts.push(all.listener.accepts);
+    all.clock.advance(99);
+    await nextIteration();
+    assertEquals(all.listener.accepts, accepts.at(-1), "it waits 100 ms");
+    all.clock.advance(1);
   }
-  assertEquals([all.accepted.length, all.acceptor.goneBeforeAccept, all.listener.closed], [25, 25, false]);
-  all.clock.advance(3);
+  // An accept that succeeds ends the row.
+  assertEquals(accepts, [2000, 3000, 3502]);
+  assertEquals([all.accepted.length, all.acceptor.disconnectedBeforeAccept], [2, 3499]);
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties.cause]), [["ERROR", UNKNOWN.message]]);
+  all.acceptor.close();
   await all.loop;
+});
+
+Deno.test("Acceptor.close() ends the loop, and is harmless twice", async () => {
+  const all = accepting();
+  await nextIteration();
+  all.acceptor.close();
+  assert(all.listener.closed);
+  await all.loop;
+  assertEquals(all.acceptor.disconnectedBeforeAccept, 0, "the accept that the close cancels is no connection's");
+  all.acceptor.close();
+  all.acceptor.drain();
   assertEquals(all.clock.pending, 0);
 });
 
-Deno.test("Acceptor.drain() waits for room as long as it takes: somebody may be in the queue", async () => {
-  const all = accepting(1);
-  const conns = [new FakeConn(), new FakeConn()];
-  all.listener.push(...conns);
-  await nextIteration();
-  all.acceptor.drain();
-  all.clock.advance(5000);
-  assert(!all.listener.closed);
-  all.room = 3;
-  all.acceptor.changed();
-  await nextIteration();
-  assertEquals(all.accepted, conns);
-  all.clock.advance(3);
-  await all.loop;
-});
-
-Deno.test("Acceptor.drain() takes out of the queue no more than it can hold, gone or not", async () => {
-  const all = accepting();
-  await nextIteration();
-  all.acceptor.drain();
-  all.listener.push(
-    ...Array.from({ length: BACKLOG + 10 }, (_, i) => i % 2 === 0 ? new FakeConn() : new NotConnected("gone")),
-  );
-  await all.loop;
-  assertEquals(all.accepted.length + all.acceptor.goneBeforeAccept, BACKLOG + 1);
-  assert(all.listener.closed);
-});
-
-Deno.test("Acceptor.close() may still be followed by the client whose accept was resolving, and is harmless twice", async () => {
+Deno.test("Acceptor.close() may be followed by the client whose accept has succeeded already", async () => {
   const all = accepting();
   await nextIteration();
   const late = new FakeConn();
   all.listener.push(late);
   all.acceptor.close(); // before the accept's continuation has run
-  assertEquals([all.accepted, all.acceptor.closed, all.listener.closed], [[], true, true]);
+  assertEquals([all.accepted, all.listener.closed], [[], true]);
   await all.loop;
   assertEquals(all.accepted, [late]);
-  all.acceptor.close();
-  all.acceptor.drain();
-  assertEquals(all.clock.pending, 0);
 });
 
-Deno.test("Acceptor.close() waits out no shortage that an accept meets afterwards", async () => {
+Deno.test("Acceptor.close() does not wait after an accept that fails later", async () => {
   const all = accepting();
   await nextIteration();
-  all.listener.push(SHORTAGE);
+  all.listener.push(EXHAUSTED);
   all.acceptor.close();
   await all.loop;
   assertEquals([all.reports, all.clock.pending], [[], 0]);
+});
+
+Deno.test("Acceptor.drain() accepts the connections in the backlog, and then closes the listener", async () => {
+  const all = accepting();
+  const conns = Array.from({ length: 50 }, () => new FakeConn());
+  all.listener.push(...conns.flatMap((conn) => [conn, RESET]));
+  all.acceptor.drain();
+  all.acceptor.drain(); // does nothing
+  await drained(all);
+  assertEquals([all.accepted, all.acceptor.disconnectedBeforeAccept], [conns, 50]);
+});
+
+Deno.test("Acceptor.drain() does not take the backlog for empty while there is no capacity", async () => {
+  const all = accepting(1);
+  const conns = [new FakeConn(), new FakeConn()];
+  all.listener.push(...conns);
+  await nextIteration();
+  all.acceptor.drain();
+  for (let i = 0; i < 200; i++) {
+    all.clock.advance(25);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert(!all.listener.closed);
+  all.capacity = 3;
+  all.acceptor.notify();
+  await drained(all);
+  assertEquals(all.accepted, conns);
+});
+
+Deno.test("Acceptor.drain() accepts no more connections than the backlog holds, reset or not", async () => {
+  const all = accepting();
+  await nextIteration();
+  all.acceptor.drain();
+  all.listener.push(...Array.from({ length: BACKLOG + 10 }, (_, i) => i % 2 === 0 ? new FakeConn() : RESET));
+  await all.loop;
+  assertEquals(all.accepted.length + all.acceptor.disconnectedBeforeAccept, BACKLOG + 1);
+  assert(all.listener.closed);
+});
+
+// How drain() decides that the backlog is empty. No other test depends on its timers.
+
+Deno.test("Acceptor.drain() closes the listener when an accept has stayed pending over two timers", async () => {
+  const all = accepting();
+  await nextIteration();
+  all.acceptor.drain();
+  for (const arrival of [new FakeConn(), RESET, new FakeConn()]) {
+    all.clock.advance(2); // the first timer sees which accept is pending, the next one counts
+    all.listener.push(arrival);
+    await nextIteration();
+  }
+  all.clock.advance(2);
+  assert(!all.listener.closed);
+  all.clock.advance(1);
+  assert(all.listener.closed);
+  await all.loop;
 });

@@ -1,13 +1,16 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { AccessLog, type AccessLogOptions, type LogFile } from "../../lib/access_log.ts";
+import { AccessLog, type LogFile } from "../../lib/access_log.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeLogFile } from "../support/fake_log_file.ts";
 import { hasPermissions, ignoreIf } from "../support/permissions.ts";
-import { recorder } from "../support/recorder.ts";
+import { recorder, type Report } from "../support/recorder.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const NO_SPACE = new Error("No space left on device (os error 28)");
-const FAILING = `cannot write the access log, lines are queued and tried again every second: ${NO_SPACE.message}`;
+const OUTAGE = `cannot write the access log, lines are queued and tried again every second: ${NO_SPACE.message}`;
+const RECOVERY = "the access log can be written again, all queued lines are in it";
+const REOPENED = "access log reopened";
 
 const noFiles = hasPermissions({ name: "read" }, { name: "write" }) ? "" : "permissions are missing";
 
@@ -22,29 +25,41 @@ function lines(first: number, last: number): string {
   return text;
 }
 
-/** Appends the lines of clients `first` to `last` in one turn. */
+/** Appends the lines of clients `first` to `last` to one batch. */
 function append(log: AccessLog, first: number, last: number): Promise<void> | undefined {
   let appended: Promise<void> | undefined;
   for (let client = first; client <= last; client++) appended = log.append(client, 5);
   return appended;
 }
 
-/** A log whose files come from the given ones, in order; the last comes again and again. */
-function setUp(files: LogFile[], options: Partial<AccessLogOptions> = {}) {
+/** A log whose files come from `open`. */
+function setUp(open: () => LogFile, maxQueuedBytes?: number) {
   const clock = new FakeClock();
-  const { diagnostics, reports } = recorder();
-  const open = () => {
-    const file = files.length > 1 ? files.shift() : files[0];
-    if (file === undefined) throw new Error("no file was given");
+  const { logger, reports } = recorder();
+  return { log: new AccessLog(open, logger, clock, maxQueuedBytes), clock, reports };
+}
+
+/** Opens the files in their order. */
+function inOrder(...files: LogFile[]): () => LogFile {
+  return () => {
+    const file = files.shift();
+    if (file === undefined) throw new Error("it is a directory");
     return file;
   };
-  const log = new AccessLog({ open, diagnostics, clock, ...options });
-  return { log, clock, reports };
 }
+
+/** The level and message of each report. */
+function summary(reports: Report[]): [level: string, message: string][] {
+  return reports.map(({ level, message }) => [level, message]);
+}
+
+Deno.test("AccessLog passes on what open() throws", () => {
+  assertThrows(() => setUp(inOrder()), Error, "it is a directory");
+});
 
 Deno.test("AccessLog.append() writes the line of the contract", async () => {
   const file = new FakeLogFile();
-  const { log, reports } = setUp([file]);
+  const { log, reports } = setUp(inOrder(file));
   await log.append(1, 5);
   await log.append(2, 0);
   await log.append(3, 1);
@@ -59,28 +74,20 @@ Deno.test("AccessLog.append() writes the line of the contract", async () => {
   assertEquals(reports, []);
 });
 
-Deno.test("AccessLog passes on what open throws", () => {
-  const gone = new Error("no such place");
-  const open = () => {
-    throw gone;
-  };
-  assertThrows(() => setUp([], { open }), Error, gone.message);
-});
-
 Deno.test("AccessLog.append() resolves only when the write has returned", async () => {
   const file = new FakeLogFile();
-  const { log } = setUp([file]);
+  const { log } = setUp(inOrder(file));
   const seen: string[] = [];
   const one = log.append(1, 5)?.then(() => seen.push(file.text));
   const other = log.append(2, 5)?.then(() => seen.push(file.text));
-  assertEquals(file.tries, 0, "the turn is not over");
+  assertEquals(file.tries, 0, "written before the batch was complete");
   await Promise.all([one, other]);
   assertEquals(seen, [lines(1, 2), lines(1, 2)]);
 });
 
-Deno.test("AccessLog.append() writes the lines of one turn in one write", async () => {
+Deno.test("AccessLog.append() writes the lines of one event-loop iteration in one write", async () => {
   const file = new FakeLogFile();
-  const { log } = setUp([file]);
+  const { log } = setUp(inOrder(file));
   // As clients do whose last writes ended together: each appends in a continuation of its own.
   const clients = Array.from({ length: 3000 }, (_, i) => Promise.resolve().then(() => log.append(i + 1, 5)));
   await Promise.all(clients);
@@ -90,36 +97,58 @@ Deno.test("AccessLog.append() writes the lines of one turn in one write", async 
   assertEquals(file.writes, 2);
 });
 
-Deno.test("AccessLog.append() goes on where a short write stopped", async () => {
+Deno.test("AccessLog.append() continues a short write", async () => {
   const file = new FakeLogFile([1, 30, 2, 28]);
-  const { log, reports } = setUp([file]);
+  const { log, reports } = setUp(inOrder(file));
   await append(log, 1, 3);
   assertEquals(file.text, lines(1, 3));
   assertEquals(file.writes, 5);
   assertEquals(reports, []);
 });
 
-Deno.test("AccessLog.append() takes a write of 0 bytes for a failing disk", async () => {
+Deno.test("AccessLog.append() takes a write of 0 bytes for a failure", async () => {
   const file = new FakeLogFile([10, 0]);
-  const { log, clock, reports } = setUp([file]);
+  const { log, clock, reports } = setUp(inOrder(file));
   await log.append(1, 5);
   assertEquals(file.text, "");
-  assertStringIncludes(reports[0]?.message ?? "", "nothing was written");
+  assertStringIncludes(reports[0]?.message ?? "", "write(2) has written nothing");
   clock.advance(1000);
   assertEquals(file.text, line(1));
 });
 
-Deno.test("AccessLog reports a failing disk once, queues, tries again each second, and reports its recovery", async () => {
+Deno.test("AccessLog.append() never rejects, whatever the write throws", async () => {
+  for (const thrown of [NO_SPACE, "a string", undefined]) {
+    const file = new FakeLogFile();
+    file.writeSync = () => {
+      throw thrown;
+    };
+    const { log, reports } = setUp(inOrder(file));
+    await log.append(1, 5);
+    assertStringIncludes(reports[0]?.message ?? "", thrown instanceof Error ? thrown.message : String(thrown));
+    assertEquals(log.close(), line(1));
+  }
+});
+
+Deno.test("AccessLog.append() called by the function of onCapacity() resolves only when its own line is written", async () => {
   const file = new FakeLogFile();
-  const { log, clock, reports } = setUp([file]);
+  const { log } = setUp(inOrder(file), 1); // each line takes all the capacity, and its write returns it
+  let seen: Promise<string> | undefined;
+  log.onCapacity(() => seen ??= log.append(2, 5)?.then(() => file.text));
+  await log.append(1, 5);
+  assertEquals(await seen, lines(1, 2));
+});
+
+Deno.test("AccessLog reports an outage once, queues, tries again each second, and reports its end", async () => {
+  const file = new FakeLogFile();
+  const { log, clock, reports } = setUp(inOrder(file));
   await log.append(1, 5);
   file.failure = NO_SPACE;
-  await append(log, 2, 3); // resolves: nobody waits for a disk
+  await append(log, 2, 3); // resolves: no client waits for a disk
   assertEquals(log.queuedLines, 2);
-  assertEquals(reports.map(({ level, message }) => [level, message]), [["ERROR", FAILING]]);
+  assertEquals(summary(reports), [["ERROR", OUTAGE]]);
 
   assertEquals(log.append(4, 5), undefined);
-  const tries = file.tries;
+  const { tries } = file;
   clock.advance(999);
   assertEquals(file.tries, tries);
   clock.advance(1);
@@ -135,135 +164,92 @@ Deno.test("AccessLog reports a failing disk once, queues, tries again each secon
   clock.advance(1000);
   assertEquals(file.text, lines(1, 5));
   assertEquals(log.queuedLines, 0);
-  assertEquals(reports.slice(1).map(({ level, message }) => [level, message]), [
-    ["WARN", "the access log can be written again, 4 queued lines were caught up"],
-  ]);
+  assertEquals(summary(reports.slice(1)), [["WARN", RECOVERY]]);
   assertEquals(clock.pending, 0);
 
-  // All is as before: the next line is written at once, and the next failure is news.
+  // All is as before: the next line is written at once, and the next outage is reported.
   await log.append(6, 5);
   assertEquals(file.text, lines(1, 6));
   file.failure = NO_SPACE;
   await log.append(7, 5);
-  assertEquals(reports.length, 3);
+  assertEquals(summary(reports.slice(2)), [["ERROR", OUTAGE]]);
   file.failure = undefined;
   assertEquals(log.close(), "");
   assertEquals(file.text, lines(1, 7));
   assertEquals(clock.pending, 0);
 });
 
-Deno.test("AccessLog cuts the part of a line that a failing disk took, in the very turn, and counts whole lines", async () => {
-  const taken = line(1).length;
-  const file = new FakeLogFile([taken + 3, NO_SPACE]);
-  const { log, clock, reports } = setUp([file]);
+Deno.test("AccessLog truncates a partial line away at once, and counts whole lines", async () => {
+  const { length } = line(1);
+  const file = new FakeLogFile([length + 3, NO_SPACE]);
+  const { log, clock, reports } = setUp(inOrder(file));
   await append(log, 1, 3);
   assertEquals([file.text, log.queuedLines], [line(1), 2]);
-  log.append(4, 5);
-  log.append(5, 5);
+  append(log, 4, 5);
   assertEquals(log.queuedLines, 4);
-  // Recovered in parts: a line and a half, nothing, two lines and a bit, the rest.
-  file.script.push(taken + 15, NO_SPACE, NO_SPACE, 2 * taken, 1, NO_SPACE);
-  for (const [inFile, queued] of [[2, 3], [2, 3], [4, 1], [5, 0]] as const) {
+  // The outage ends in steps: a line and a half, nothing, two lines and a part of the next, the rest.
+  file.script.push(length + 15, NO_SPACE, NO_SPACE, 2 * length, 1, NO_SPACE);
+  for (const [written, queued] of [[2, 3], [2, 3], [4, 1], [5, 0]] as const) {
     clock.advance(1000);
-    assertEquals([file.text, log.queuedLines], [lines(1, inFile), queued]);
+    assertEquals([file.text, log.queuedLines], [lines(1, written), queued]);
   }
-  assertEquals(reports.slice(1).map(({ message }) => message), [
-    "the access log can be written again, 4 queued lines were caught up",
-  ]);
+  assertEquals(summary(reports), [["ERROR", OUTAGE], ["WARN", RECOVERY]]);
 });
 
-Deno.test("AccessLog goes on at the start of a file that is emptied under it", async () => {
+Deno.test("AccessLog continues at the start of a file that is emptied during an outage", async () => {
   const file = new FakeLogFile();
-  const { log, clock } = setUp([file]);
+  const { log, clock } = setUp(inOrder(file));
   await append(log, 1, 3);
   file.script.push(40, NO_SPACE);
   await append(log, 4, 6);
-  file.truncateSync(0); // an operator makes room
+  file.truncateSync(0); // as an operator does to free space
   clock.advance(1000);
   assertEquals(file.text, lines(5, 6));
 });
 
-Deno.test("AccessLog.full tells when the queue has come to its ceiling, and onRoom when it has room", async () => {
+Deno.test("AccessLog.hasCapacity is false from the bound on, and onCapacity() has its function called when it is true again", async () => {
+  const { length } = line(1);
   const file = new FakeLogFile();
-  let rooms = 0;
-  const { log, clock } = setUp([file], { maxQueued: line(1).length * 3 });
-  log.onRoom = () => void rooms++;
+  let calls = 0;
+  const { log, clock } = setUp(inOrder(file), 3 * length);
+  log.onCapacity(() => void calls++);
   file.failure = NO_SPACE;
   await append(log, 1, 2);
-  assert(!log.full);
+  assert(log.hasCapacity);
   log.append(3, 5);
-  assert(log.full);
-  log.append(4, 5); // the line of a client that was in flight is taken all the same
-  assert(log.full);
+  assert(!log.hasCapacity);
+  log.append(4, 5); // the line of a client in flight is taken all the same
   clock.advance(1000);
-  assertEquals([log.full, rooms], [true, 0]);
+  assertEquals([log.hasCapacity, calls], [false, 0]);
   file.failure = undefined;
-  file.script.push(line(1).length + 2, NO_SPACE); // room for one line is not enough, and then for one more it is
+  // Of four lines one is written, which is not enough, and then one more.
+  file.script.push(length + 2, NO_SPACE);
   clock.advance(1000);
-  assertEquals([log.full, rooms], [true, 0]);
-  file.script.push(line(1).length + 2, NO_SPACE);
+  assertEquals([log.hasCapacity, calls], [false, 0]);
+  file.script.push(length + 2, NO_SPACE);
   clock.advance(1000);
-  assertEquals([log.full, rooms, log.queuedLines], [false, 1, 2]);
+  assertEquals([log.hasCapacity, calls, log.queuedLines], [true, 1, 2]);
   clock.advance(1000);
-  assertEquals([log.full, rooms], [false, 1]);
+  assertEquals([log.hasCapacity, calls], [true, 1]);
   assertEquals(file.text, lines(1, 4));
 });
 
-Deno.test("AccessLog calls onRoom also when the queue is at its ceiling exactly, at any length of the queue", async () => {
-  for (const kib of [64, 128, 256]) {
-    const maxQueued = kib * 1024;
-    const file = new FakeLogFile();
-    let rooms = 0;
-    const { log, clock } = setUp([file], { maxQueued });
-    log.onRoom = () => void rooms++;
-    file.failure = NO_SPACE;
-    await log.append(1, 5);
-    // Lines of 29 bytes, and the last ones longer, so that the queue ends on its ceiling to the byte.
-    let left = maxQueued - line(1).length;
-    while (left > 0) {
-      const length = left >= 90 ? 29 : left <= 45 ? left : Math.max(29, left - 45);
-      assert(!log.full);
-      log.append(10 ** (length - 29), 5);
-      left -= length;
-    }
-    assertEquals(left, 0);
-    assert(log.full);
-    file.failure = undefined;
-    clock.advance(1000);
-    assertEquals([log.full, rooms], [false, 1], `${kib} KiB`);
-    assertEquals(file.text.length, maxQueued);
-  }
-});
-
-Deno.test("AccessLog.full is at 64 MiB when nothing else is said", async () => {
+Deno.test("AccessLog.hasCapacity is true up to 64 MiB by default", async () => {
   const file = new FakeLogFile();
   file.failure = NO_SPACE;
-  const { log } = setUp([file]);
+  const { log } = setUp(inOrder(file));
   await log.append(1, 5);
-  const long = line(1e15, 1e15).length;
+  const { length } = line(1e15, 1e15);
   let queued = line(1).length;
-  for (; queued + long < 67_108_864; queued += long) log.append(1e15, 1e15);
-  assert(!log.full);
+  for (; queued + length < 67_108_864; queued += length) log.append(1e15, 1e15);
+  assert(log.hasCapacity);
   log.append(1e15, 1e15);
-  assert(log.full);
-  assertEquals(log.close().length, queued + long);
+  assert(!log.hasCapacity);
 });
 
-Deno.test("AccessLog takes lines that onRoom appends", async () => {
-  const file = new FakeLogFile();
-  const { log, clock } = setUp([file], { maxQueued: 1 });
-  log.onRoom = () => void log.append(2, 5);
-  file.failure = NO_SPACE;
-  await log.append(1, 5);
-  file.failure = undefined;
-  clock.advance(1000);
-  await log.append(3, 5);
-  assertEquals(file.text, lines(1, 3));
-});
-
-Deno.test("AccessLog.reopen() closes the old file and goes on in the new", async () => {
+Deno.test("AccessLog.reopen() closes the old file and continues in the new", async () => {
   const [old, fresh] = [new FakeLogFile(), new FakeLogFile()];
-  const { log, reports } = setUp([old, fresh]);
+  const { log, reports } = setUp(inOrder(old, fresh));
   await log.append(1, 5);
   const appended = log.append(2, 5);
   log.reopen();
@@ -274,124 +260,89 @@ Deno.test("AccessLog.reopen() closes the old file and goes on in the new", async
   assertEquals(fresh.text, line(3));
   assertEquals(log.close(), "");
   assert(fresh.closed);
-  assertEquals(reports, []);
+  assertEquals(summary(reports), [["INFO", REOPENED]]);
 });
 
-Deno.test("AccessLog.reopen() keeps the old file when the new cannot be opened", async () => {
+Deno.test("AccessLog.reopen() keeps the old file when the new cannot be opened, and reports that", async () => {
   const file = new FakeLogFile();
-  const broken = new Error("it is a directory");
-  let opened = 0;
-  const open = () => {
-    if (opened++ > 0) throw broken;
-    return file;
-  };
-  const { log } = setUp([], { open });
+  const { log, reports } = setUp(inOrder(file));
+  const failed: [string, string] = ["ERROR", "the old access log stays in use: it is a directory"];
   await log.append(1, 5);
-  assertThrows(() => log.reopen(), Error, broken.message);
+  log.reopen();
   assert(!file.closed);
   await log.append(2, 5);
   assertEquals(file.text, lines(1, 2));
+  assertEquals(summary(reports), [failed]);
 
-  // Also while the disk fails: the queue stays, and no try is lost.
+  // Also during an outage: what is queued stays queued.
   file.failure = NO_SPACE;
   await log.append(3, 5);
-  assertThrows(() => log.reopen(), Error, broken.message);
+  log.reopen();
   file.failure = undefined;
   assertEquals(log.close(), "");
   assertEquals(file.text, lines(1, 3));
+  assertEquals(summary(reports.slice(1)), [["ERROR", OUTAGE], failed, ["WARN", RECOVERY]]);
 });
 
-Deno.test("AccessLog.reopen() while the disk fails writes the queue to the new file at once", async () => {
-  const [old, fresh] = [new FakeLogFile(), new FakeLogFile()];
-  const { log, clock, reports } = setUp([old, fresh]);
-  await log.append(1, 5);
-  old.failure = NO_SPACE;
-  await append(log, 2, 4);
-  log.reopen();
-  assertEquals(old.text, line(1));
-  assertEquals(fresh.text, lines(2, 4));
-  assertStringIncludes(reports.at(-1)?.message ?? "", " 3 queued lines were caught up");
-  assertEquals(clock.pending, 0);
-});
-
-Deno.test("AccessLog.reopen() writes the line that the old file did not take whole to the new", async () => {
-  for (const torn of [0, 1, 15, line(2).length - 1]) {
-    const old = new FakeLogFile([line(1).length + torn, NO_SPACE, NO_SPACE]);
+Deno.test("AccessLog.reopen() during an outage writes the queue to the new file at once, in whole lines", async () => {
+  for (const partial of [0, 1, 15, line(2).length - 1]) {
+    const old = new FakeLogFile([line(1).length + partial, NO_SPACE, NO_SPACE]);
     const fresh = new FakeLogFile();
-    const { log } = setUp([old, fresh]);
+    const { log, clock, reports } = setUp(inOrder(old, fresh));
     await append(log, 1, 3);
     assertEquals(old.text, line(1));
     log.reopen();
-    assertEquals([old.text, fresh.text], [line(1), lines(2, 3)], `${torn} bytes of the line were in the old file`);
+    assertEquals([old.text, fresh.text], [line(1), lines(2, 3)], `${partial} bytes of a line were written`);
+    assertEquals(summary(reports), [["ERROR", OUTAGE], ["WARN", RECOVERY], ["INFO", REOPENED]]);
+    assertEquals(clock.pending, 0);
   }
 });
 
-Deno.test("AccessLog keeps a torn line whole while the queue outgrows its buffer", async () => {
-  for (const torn of [0, 15]) {
-    for (const reopens of [false, true]) {
-      // 2000 lines are in the file, and a piece: what is queued is moved to the front of the buffer, then to a larger one.
-      const old = new FakeLogFile([lines(1, 2000).length + torn, NO_SPACE]);
-      const fresh = new FakeLogFile();
-      const { log, clock } = setUp([old, fresh]);
-      await append(log, 1, 2010);
-      for (let last = 2010; last < 8010; last += 1000) append(log, last + 1, last + 1000);
-      old.failure = NO_SPACE;
-      if (reopens) log.reopen();
-      old.failure = undefined;
-      clock.advance(1000);
-      assertEquals(log.close(), "");
-      assertEquals(old.text, reopens ? lines(1, 2000) : lines(1, 8010));
-      assertEquals(fresh.text, reopens ? lines(2001, 8010) : "");
-    }
-  }
-});
-
-Deno.test("AccessLog.reopen() that meets its first failure in a torn line moves the line whole", async () => {
+Deno.test("AccessLog.reopen() that begins an outage writes the rest of the batch to the new file, in whole lines", async () => {
   const old = new FakeLogFile([40, NO_SPACE]);
   const fresh = new FakeLogFile();
-  const { log, reports } = setUp([old, fresh]);
+  const { log, reports } = setUp(inOrder(old, fresh));
   const appended = append(log, 1, 3);
   log.reopen();
   await appended;
   assertEquals([old.text, fresh.text], [line(1), lines(2, 3)]);
-  assertEquals(reports.map(({ level }) => level), ["ERROR", "WARN"]);
+  assertEquals(summary(reports), [["ERROR", OUTAGE], ["WARN", RECOVERY], ["INFO", REOPENED]]);
 });
 
-Deno.test("AccessLog.reopen() to a file that fails too keeps the queue", async () => {
+Deno.test("AccessLog.reopen() to a file that cannot be written either keeps the queue", async () => {
   const old = new FakeLogFile([3, NO_SPACE, NO_SPACE]);
   const fresh = new FakeLogFile([7, NO_SPACE]);
-  const { log, clock, reports } = setUp([old, fresh]);
+  const { log, clock, reports } = setUp(inOrder(old, fresh));
   await append(log, 1, 2);
   log.reopen();
   assertEquals([old.text, fresh.text], ["", ""]);
-  assertEquals(reports.length, 1, "still the same failure");
+  assertEquals(summary(reports), [["ERROR", OUTAGE], ["INFO", REOPENED]], "it is still the same outage");
   clock.advance(1000);
   assertEquals(fresh.text, lines(1, 2));
 });
 
-Deno.test("AccessLog.reopen() leaves the piece where a file cannot be cut, and the line comes whole after it", async () => {
-  const old = new FakeLogFile([10, NO_SPACE, NO_SPACE]);
-  old.cannotTruncate = true;
-  const fresh = new FakeLogFile();
-  const { log } = setUp([old, fresh]);
+Deno.test("AccessLog leaves a partial line in a file that cannot be truncated, and writes the whole line after it", async () => {
+  const file = new FakeLogFile([10, NO_SPACE]);
+  file.cannotTruncate = true;
+  const { log, clock } = setUp(inOrder(file));
   await append(log, 1, 2);
-  log.reopen();
-  assertEquals([old.text, fresh.text], [line(1).slice(0, 10), lines(1, 2)]);
+  clock.advance(1000);
+  assertEquals(file.text, line(1).slice(0, 10) + lines(1, 2));
 });
 
-Deno.test("AccessLog.close() writes what this turn has appended", async () => {
+Deno.test("AccessLog.close() writes the batch that is pending", async () => {
   const file = new FakeLogFile();
-  const { log } = setUp([file]);
+  const { log } = setUp(inOrder(file));
   const appended = append(log, 1, 2);
   assertEquals(log.close(), "");
-  await appended; // and the end of the turn finds nothing to write
+  await appended; // finds nothing to write to the closed file
   assertEquals(file.text, lines(1, 2));
 });
 
-Deno.test("AccessLog.close() returns whole the lines that it cannot write, and leaves no piece of them", async () => {
-  for (const torn of [0, 1, 15, 20]) {
-    const file = new FakeLogFile([line(1).length + torn, NO_SPACE, 5, NO_SPACE, NO_SPACE]);
-    const { log, clock } = setUp([file]);
+Deno.test("AccessLog.close() returns the lines that it cannot write, and leaves no part of them in the file", async () => {
+  for (const partial of [0, 1, 15, 20]) {
+    const file = new FakeLogFile([line(1).length + partial, NO_SPACE, 5, NO_SPACE, NO_SPACE]);
+    const { log, clock } = setUp(inOrder(file));
     await append(log, 1, 3);
     clock.advance(1000);
     assertEquals(log.close(), lines(2, 3));
@@ -401,48 +352,41 @@ Deno.test("AccessLog.close() returns whole the lines that it cannot write, and l
   }
 });
 
-Deno.test("AccessLog.close() returns all lines of a disk that never took any", async () => {
-  const file = new FakeLogFile();
-  file.failure = NO_SPACE;
-  const { log } = setUp([file]);
-  for (let client = 1; client <= 10_000; client++) log.append(client, 5);
-  await Promise.resolve();
-  assertEquals(log.close(), lines(1, 10_000));
-});
-
-/** What the properties below do to a log. */
+/** What the property below does to a log. */
 type Step =
-  | { do: "append"; lines: number } // by so many clients in one turn
-  | { do: "end turn" }
-  | { do: "tick" }
-  | { do: "reopen"; throws: boolean };
+  | { do: "append"; lines: number } // to one batch
+  | { do: "await" } // the last batch
+  | { do: "retry" }
+  | { do: "reopen"; fails: boolean };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ do: fc.constant("append" as const), lines: fc.integer({ min: 1, max: 40 }) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("end turn" as const) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("tick" as const) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("reopen" as const), throws: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("await" as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("retry" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("reopen" as const), fails: fc.boolean() }) },
 );
 
-/** How the disk takes writes: whole, short, or not at all. */
-const disk = fc.array(
+/** How writes end: whole, short, or with an error. */
+const writes = fc.array(
   fc.oneof(fc.constant(Infinity), fc.integer({ min: 0, max: 200 }), fc.constant(NO_SPACE)),
   { maxLength: 60 },
 );
 
 Deno.test("AccessLog puts every line whole, once and in order into its files, under any failures", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 60 }), disk, fc.boolean(), async (steps, results, heals) => {
-      const script = [...results]; // one disk under all files
-      const written: FakeLogFile[] = [];
-      let refuses = false;
-      const open = () => {
-        if (refuses) throw new Error("cannot be opened");
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), writes, fc.boolean(), async (steps, results, recovers) => {
+      const script = [...results]; // of one disk, under all files
+      const files: FakeLogFile[] = [];
+      let openFails = false;
+      const { log, clock, reports } = setUp(() => {
+        if (openFails) throw new Error("it is a directory");
         const file = new FakeLogFile(script);
-        written.push(file);
+        files.push(file);
         return file;
+      });
+      const assertWholeLines = () => {
+        for (const { text } of files) assert(text === "" || text.endsWith("\n"), "a line is partial");
       };
-      const { log, clock, reports } = setUp([], { open });
 
       let expected = "";
       let client = 0;
@@ -455,38 +399,40 @@ Deno.test("AccessLog puts every line whole, once and in order into its files, un
             expected += line(client, bytes);
             appended = log.append(client, bytes) ?? appended;
           }
-        } else if (step.do === "tick") clock.advance(1000);
-        else if (step.do === "end turn") await appended;
+        } else if (step.do === "retry") clock.advance(1000);
+        else if (step.do === "await") await appended;
         else {
-          refuses = step.throws;
-          if (refuses) assertThrows(() => log.reopen());
-          else log.reopen();
+          openFails = step.fails;
+          log.reopen();
         }
-        for (const { text } of written) assert(text === "" || text.endsWith("\n"), "a line is torn");
+        assertWholeLines();
       }
-      if (heals) script.length = 0;
+      if (recovers) script.length = 0;
       else script.unshift(NO_SPACE);
-      const left = log.close();
+      const unwritten = log.close();
       await appended;
 
-      if (heals) assertEquals(left, "");
-      assertEquals(written.map(({ text }) => text).join("") + left, expected);
-      for (const { text } of written) assert(text === "" || text.endsWith("\n"), "a line is torn");
-      assert(written.every(({ closed }) => closed));
+      if (recovers) assertEquals(unwritten, "");
+      assertEquals(files.map(({ text }) => text).join("") + unwritten, expected);
+      assertWholeLines();
+      assert(files.every(({ closed }) => closed));
       assertEquals(clock.pending, 0);
-      // Failure and recovery are reported in turns.
-      assertEquals(reports.map(({ level }) => level), reports.map((_, i) => i % 2 === 0 ? "ERROR" : "WARN"));
+      // Each outage is reported once, and so is its end.
+      const outages = reports.map(({ message }) => message.split(/[,:]/)[0])
+        .filter((what) => what !== REOPENED && what !== "the old access log stays in use");
+      const [begin, end] = [OUTAGE, RECOVERY].map((message) => message.split(",")[0]);
+      assertEquals(outages, outages.map((_, i) => i % 2 === 0 ? begin : end));
     }),
     { numRuns: 500 },
   );
 });
 
-Deno.test("AccessLog keeps the order of many writers, each waiting for its own lines, in arbitrary turns", async () => {
+Deno.test("AccessLog keeps the order of many writers, each awaiting its own lines, in any interleaving", async () => {
   const writers = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 20 });
   await fc.assert(
-    fc.asyncProperty(writers, disk, fc.scheduler(), async (writers, results, scheduler) => {
+    fc.asyncProperty(writers, writes, fc.scheduler(), async (writers, results, scheduler) => {
       const file = new FakeLogFile([...results]);
-      const { log, clock } = setUp([file]);
+      const { log, clock } = setUp(inOrder(file));
       let expected = "";
       const all = Promise.all(writers.map(async (count, writer) => {
         for (let i = 1; i <= count; i++) {
@@ -495,7 +441,7 @@ Deno.test("AccessLog keeps the order of many writers, each waiting for its own l
           expected += text;
           const appended = log.append(1000 * writer + i, 5);
           await appended;
-          // While the disk is well, a line is there once its append has resolved.
+          // Without an outage a line is in the file once its append has resolved.
           if (appended !== undefined && log.queuedLines === 0) assertStringIncludes(file.text, text);
         }
       }));
@@ -507,47 +453,18 @@ Deno.test("AccessLog keeps the order of many writers, each waiting for its own l
   );
 });
 
-Deno.test({
-  ...ignoreIf(
-    noFiles,
-    "AccessLog appends to a real file that has lines already, and goes on in a new one after a rotation",
-  ),
-  async fn() {
-    const folder = await Deno.makeTempDir();
-    try {
-      const path = `${folder}/access.log`;
-      await Deno.writeTextFile(path, line(7));
-      const open = () => Deno.openSync(path, { append: true, create: true });
-      const { log } = setUp([], { open });
-      await append(log, 1, 2);
-      assertEquals(await Deno.readTextFile(path), line(7) + lines(1, 2));
-      await Deno.rename(path, `${path}.1`);
-      await log.append(3, 5);
-      log.reopen();
-      await log.append(4, 5);
-      assertEquals(log.close(), "");
-      assertEquals(await Deno.readTextFile(`${path}.1`), line(7) + lines(1, 3));
-      assertEquals(await Deno.readTextFile(path), line(4));
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  },
-});
-
-/** A real file on a disk that takes only so many bytes more. */
+/** A real file on a disk that has only so many bytes free. */
 class FillingFile implements LogFile {
-  room: number;
   readonly #file: Deno.FsFile;
 
-  constructor(path: string, room: number) {
-    this.room = room;
+  constructor(path: string, public free: number) {
     this.#file = Deno.openSync(path, { append: true, create: true });
   }
 
   writeSync(bytes: Uint8Array): number {
-    if (this.room === 0) throw NO_SPACE;
-    const written = this.#file.writeSync(bytes.subarray(0, this.room));
-    this.room -= written;
+    if (this.free === 0) throw NO_SPACE;
+    const written = this.#file.writeSync(bytes.subarray(0, this.free));
+    this.free -= written;
     return written;
   }
 
@@ -556,7 +473,7 @@ class FillingFile implements LogFile {
   }
 
   truncateSync(length: number): void {
-    this.room += this.#file.seekSync(0, Deno.SeekMode.End) - length;
+    this.free += this.#file.seekSync(0, Deno.SeekMode.End) - length;
     this.#file.truncateSync(length);
   }
 
@@ -566,60 +483,40 @@ class FillingFile implements LogFile {
 }
 
 Deno.test({
-  ...ignoreIf(noFiles, "AccessLog cuts a torn line from a real file at once, and touches nothing before it"),
+  ...ignoreIf(
+    noFiles,
+    "AccessLog truncates a partial line away from a real file, touches nothing before it, and continues there",
+  ),
   async fn() {
-    const folder = await Deno.makeTempDir();
-    try {
-      const [old, fresh] = [`${folder}/old.log`, `${folder}/new.log`];
-      await Deno.writeTextFile(old, line(7));
-      const { log } = setUp([new FillingFile(old, 40), new FillingFile(fresh, 70)]);
-      await append(log, 1, 5);
-      assertEquals(await Deno.readTextFile(old), line(7) + line(1));
-      log.reopen();
-      assertEquals(await Deno.readTextFile(old), line(7) + line(1));
-      assertEquals(await Deno.readTextFile(fresh), lines(2, 3));
-      assertEquals(log.close(), lines(4, 5));
-      assertEquals(await Deno.readTextFile(fresh), lines(2, 3));
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
+    using folder = new TemporaryFolder();
+    const path = `${folder.path}/access.log`;
+    Deno.writeTextFileSync(path, line(7));
+    const file = new FillingFile(path, 40);
+    const { log, clock } = setUp(() => file);
+    await append(log, 1, 5);
+    assertEquals(Deno.readTextFileSync(path), line(7) + line(1));
+    file.free = 70;
+    clock.advance(1000);
+    assertEquals(Deno.readTextFileSync(path), line(7) + lines(1, 3));
+    file.free = Infinity;
+    assertEquals(log.close(), "");
+    assertEquals(Deno.readTextFileSync(path), line(7) + lines(1, 5));
   },
 });
 
 Deno.test({
-  ...ignoreIf(noFiles, "AccessLog catches up on a real file once the disk has room, in whole lines"),
+  ...ignoreIf(noFiles, "AccessLog.reopen() continues in a new real file after a rotation"),
   async fn() {
-    const path = await Deno.makeTempFile();
-    try {
-      const file = new FillingFile(path, 100);
-      const { log, clock } = setUp([file]);
-      await append(log, 1, 2000);
-      clock.advance(1000);
-      file.room = 1000;
-      clock.advance(1000);
-      const text = await Deno.readTextFile(path);
-      assertEquals(text, lines(1, text.split("\n").length - 1));
-      assert(text.length > 1000 && text.length < 1100, `${text.length} bytes`);
-      file.room = Infinity;
-      clock.advance(1000);
-      await log.append(2001, 5);
-      assertEquals(log.close(), "");
-      assertEquals(await Deno.readTextFile(path), lines(1, 2001));
-    } finally {
-      await Deno.remove(path);
-    }
+    using folder = new TemporaryFolder();
+    const path = `${folder.path}/access.log`;
+    const { log } = setUp(() => Deno.openSync(path, { append: true, create: true }));
+    await append(log, 1, 2);
+    Deno.renameSync(path, `${path}.1`);
+    await log.append(3, 5);
+    log.reopen();
+    await log.append(4, 5);
+    assertEquals(log.close(), "");
+    assertEquals(Deno.readTextFileSync(`${path}.1`), lines(1, 3));
+    assertEquals(Deno.readTextFileSync(path), line(4));
   },
-});
-
-Deno.test("AccessLog.append() never rejects, whatever the disk throws", async () => {
-  for (const thrown of [NO_SPACE, "a string", undefined]) {
-    const file = new FakeLogFile();
-    file.writeSync = () => {
-      throw thrown;
-    };
-    const { log, reports } = setUp([file]);
-    await log.append(1, 5);
-    assertStringIncludes(reports[0]?.message ?? "", thrown instanceof Error ? thrown.message : String(thrown));
-    assertEquals(log.close(), line(1));
-  }
 });

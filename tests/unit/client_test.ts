@@ -1,31 +1,30 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { AccessLog } from "../../lib/access_log.ts";
-import { ChunkPool } from "../../lib/chunk_pool.ts";
+import { BufferPool } from "../../lib/buffer_pool.ts";
 import { Client, type Drop } from "../../lib/client.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { FakeConn } from "../support/fake_conn.ts";
+import { FakeConn, systemError } from "../support/fake_conn.ts";
 import { FakeLogFile } from "../support/fake_log_file.ts";
 import { recorder } from "../support/recorder.ts";
 import { nextIteration } from "../support/wait.ts";
 
 const KiB = 1024;
-const RESET = new Deno.errors.ConnectionReset("Connection reset by peer (os error 104)");
 
-/** A client number 1 whose other end is the test, and all that it works with. */
+/** Client number 1, whose peer is the test, and all that it works with. */
 function setUp(conn: FakeConn = new FakeConn(), limit?: number) {
-  const pool = new ChunkPool(limit);
+  const pool = new BufferPool(limit);
   const file = new FakeLogFile();
-  const log = new AccessLog({ open: () => file, diagnostics: recorder().diagnostics, clock: new FakeClock() });
-  const client = new Client(1, conn, pool);
+  const log = new AccessLog(() => file, recorder().logger, new FakeClock());
+  const client = new Client(1, 0, conn, pool);
   const serve = (max = Infinity) =>
     new Promise<Drop | undefined>((resolve) => client.serve(log, max, (_, dropped) => resolve(dropped)));
   return { conn, pool, file, log, client, serve };
 }
 
-/** What must be so when a client has been dropped: nothing is held, nothing is open, no line. */
-function assertGone({ conn, pool, file }: ReturnType<typeof setUp>): void {
-  assertEquals(pool.lent, 0);
+/** After a drop no buffer is held, the connection is closed, and there is no line. */
+function assertDropped({ conn, pool, file }: ReturnType<typeof setUp>): void {
+  assertEquals(pool.acquiredBytes, 0);
   assert(conn.closed);
   assertEquals(file.text, "");
 }
@@ -46,7 +45,7 @@ Deno.test("Client.serve() sends nothing before the half-close, then every byte, 
   assertEquals(await served, undefined);
   assertEquals(conn.events, ["read", "read", "read", "write 5", "log", "close"]);
   assertEquals([conn.echoed, file.text], ["hello", "[client 1]: received 5 bytes\n"]);
-  assertEquals([client.received, pool.lent], [5, 0]);
+  assertEquals([client.received, pool.acquiredBytes], [5, 0]);
 });
 
 Deno.test("Client.serve() serves an empty message", async () => {
@@ -55,7 +54,7 @@ Deno.test("Client.serve() serves an empty message", async () => {
   assertEquals([conn.echoed, conn.closed, file.text], ["", true, "[client 1]: received 0 bytes\n"]);
 });
 
-Deno.test("Client.serve() goes on where a short write stopped, and gives each chunk back as it is sent", async () => {
+Deno.test("Client.serve() continues short writes, and releases each buffer when it is sent", async () => {
   const { conn, pool, client, serve } = setUp();
   conn.packet = 7000;
   conn.window = 0;
@@ -63,20 +62,20 @@ Deno.test("Client.serve() goes on where a short write stopped, and gives each ch
   const served = serve();
   conn.send(message).halfClose();
   await nextIteration();
-  const lent = [pool.lent];
+  const acquired = [pool.acquiredBytes];
   for (const bytes of [4095, 1, 16 * KiB - 1, 1]) {
     conn.take(bytes);
     await nextIteration();
-    lent.push(pool.lent);
+    acquired.push(pool.acquiredBytes);
   }
-  assertEquals(lent, [84, 84, 80, 80, 64].map((size) => size * KiB));
+  assertEquals(acquired, [84, 84, 80, 80, 64].map((size) => size * KiB));
   conn.take(Infinity);
   assertEquals(await served, undefined);
   assertEquals(conn.echoed, message);
   assertEquals(client.received, message.length);
 });
 
-Deno.test("Client.serve() echoes any message, however it comes and goes", async () => {
+Deno.test("Client.serve() echoes any message, however it is split into reads and writes", async () => {
   const digits = "0123456789".repeat(5000);
   const sizes = fc.array(fc.nat(9000), { maxLength: 5 });
   await fc.assert(
@@ -88,12 +87,12 @@ Deno.test("Client.serve() echoes any message, however it comes and goes", async 
       conn.halfClose();
       assertEquals(await serve(), undefined);
       assertEquals(conn.echoed, digits.slice(from, from + length));
-      assertEquals([pool.lent, file.text], [0, `[client 1]: received ${length} bytes\n`]);
+      assertEquals([pool.acquiredBytes, file.text], [0, `[client 1]: received ${length} bytes\n`]);
     }),
   );
 });
 
-Deno.test("Client.serve() waits for no disk that fails", async () => {
+Deno.test("Client.serve() does not wait for a disk that fails", async () => {
   const { conn, file, log, serve } = setUp(new FakeConn().send("x").halfClose());
   file.failure = new Error("No space left on device (os error 28)");
   assertEquals(await serve(), undefined);
@@ -101,34 +100,48 @@ Deno.test("Client.serve() waits for no disk that fails", async () => {
   log.close();
 });
 
-Deno.test("Client.serve() tells that the client reset the connection, while it sends or is answered", async () => {
-  for (const error of [RESET, new Deno.errors.BrokenPipe("Broken pipe (os error 32)")]) {
+Deno.test("Client.serve() drops a client that resets the connection, before or after its half-close", async () => {
+  for (const [code, message] of [["ECONNRESET", "Connection reset by peer"], ["EPIPE", "Broken pipe"]] as const) {
     const sending = setUp(new FakeConn().send("abc"));
     const one = sending.serve();
     await nextIteration();
-    sending.conn.break(error);
-    assertEquals(await one, { reason: "reset", detail: error.message });
+    sending.conn.break(systemError(code, message));
+    assertEquals(await one, { reason: "reset", detail: message });
     assertEquals(sending.client.received, 3);
-    assertGone(sending);
+    assertDropped(sending);
 
-    const answered = setUp(new FakeConn().send("abc").halfClose());
-    answered.conn.window = 2;
-    const other = answered.serve();
+    const receiving = setUp(new FakeConn().send("abc").halfClose());
+    receiving.conn.window = 2;
+    const other = receiving.serve();
     await nextIteration();
-    answered.conn.break(error);
-    assertEquals(await other, { reason: "reset", detail: error.message });
-    assertEquals(answered.conn.echoed, "ab");
-    assertGone(answered);
+    receiving.conn.break(systemError(code, message));
+    assertEquals(await other, { reason: "reset", detail: message });
+    assertEquals(receiving.conn.echoed, "ab");
+    assertDropped(receiving);
   }
 });
 
-Deno.test("Client.serve() tells what failed when the client is not to blame", async () => {
-  const all = setUp(new FakeConn().break(new Error("No buffer space available (os error 105)")));
-  assertEquals(await all.serve(), { reason: "failed", detail: "No buffer space available (os error 105)" });
-  assertGone(all);
+Deno.test("Client.serve() tells a failure of the system from a disconnect", async () => {
+  const all = setUp(new FakeConn().break(systemError("ENOBUFS", "No buffer space available")));
+  assertEquals(await all.serve(), { reason: "failed", detail: "No buffer space available" });
+  assertDropped(all);
 });
 
-Deno.test("Client.serve() drops a message over its limit, and serves one of exactly the limit", async () => {
+Deno.test("Client.serve() drops only the client for whose message no memory can be allocated", async () => {
+  const all = setUp(new FakeConn().send("x".repeat(5000)));
+  all.pool.acquire = (index) => {
+    if (index > 0) throw new RangeError("Array buffer allocation failed");
+    return BufferPool.prototype.acquire.call(all.pool, index);
+  };
+  assertEquals(await all.serve(), { reason: "failed", detail: "Array buffer allocation failed" });
+  assertDropped(all);
+
+  const conn = new FakeConn().send("abc").halfClose();
+  await new Client(2, 0, conn, all.pool).serve(all.log, Infinity, (_, dropped) => assertEquals(dropped, undefined));
+  assertEquals([conn.echoed, all.file.text], ["abc", "[client 2]: received 3 bytes\n"]);
+});
+
+Deno.test("Client.serve() drops a client whose message exceeds its limit, and serves one of exactly the limit", async () => {
   const exact = setUp(new FakeConn().send("12345").halfClose());
   assertEquals(await exact.serve(5), undefined);
   assertEquals(exact.conn.echoed, "12345");
@@ -138,29 +151,29 @@ Deno.test("Client.serve() drops a message over its limit, and serves one of exac
   assertEquals(dropped?.reason, "message");
   assertStringIncludes(dropped?.detail ?? "", "5 bytes");
   assertEquals([over.conn.echoed, over.client.received], ["", 6]);
-  assertGone(over);
+  assertDropped(over);
 });
 
-Deno.test("Client.serve() drops a message that needs more than all messages may hold", async () => {
+Deno.test("Client.serve() drops a client whose message needs a buffer that the pool refuses", async () => {
   const all = setUp(new FakeConn().send("x".repeat(5000)), 5000);
   const dropped = await all.serve();
   assertEquals(dropped?.reason, "buffers");
   assertStringIncludes(dropped?.detail ?? "", "5000 bytes");
   assertEquals(all.client.received, 4096);
-  assertGone(all);
+  assertDropped(all);
 });
 
-Deno.test("Client.drop() ends a client that is sending", async () => {
+Deno.test("Client.drop() disconnects a client that is sending", async () => {
   const all = setUp(new FakeConn().send("abc"));
   const served = all.serve();
   await nextIteration();
   all.client.drop("idle", "no byte for 60 s");
   assert(all.conn.closed);
   assertEquals(await served, { reason: "idle", detail: "no byte for 60 s" });
-  assertGone(all);
+  assertDropped(all);
 });
 
-Deno.test("Client.drop() ends a client that is being answered", async () => {
+Deno.test("Client.drop() disconnects a client that is receiving", async () => {
   const all = setUp(new FakeConn().send("abc").halfClose());
   all.conn.window = 1;
   const served = all.serve();
@@ -168,10 +181,10 @@ Deno.test("Client.drop() ends a client that is being answered", async () => {
   all.client.drop("drain", "too late");
   assertEquals(await served, { reason: "drain", detail: "too late" });
   assertEquals(all.conn.echoed, "a");
-  assertGone(all);
+  assertDropped(all);
 });
 
-Deno.test("Client.drop() lets the first reason stand", async () => {
+Deno.test("Client.drop() keeps the first reason", async () => {
   const all = setUp();
   const served = all.serve();
   all.client.drop("idle", "first");
@@ -181,7 +194,7 @@ Deno.test("Client.drop() lets the first reason stand", async () => {
 
 Deno.test("Client.drop() does nothing once the reply is sent in full, and the client gets its line", async () => {
   const { conn, client, file, serve } = setUp(new FakeConn().send("x").halfClose());
-  // Late in the turn in which the last byte is sent: the line is appended, its write is to come.
+  // Late in the event-loop iteration in which the last byte is sent: the line is appended, but not yet written.
   const append = Promise.withResolvers<void>();
   file.writeSync = ((write) => (bytes) => {
     client.drop("idle", "too late");
@@ -194,46 +207,60 @@ Deno.test("Client.drop() does nothing once the reply is sent in full, and the cl
   assertEquals([conn.echoed, file.text], ["x", "[client 1]: received 1 bytes\n"]);
 });
 
-Deno.test("Client.drop() in the turn in which the last read or write ends: dropped, and no line", async () => {
+Deno.test("Client.drop() in the event-loop iteration in which the last read or write ends leaves no line", async () => {
   for (const message of ["", "x"]) {
     const reading = setUp(new FakeConn().send(message));
     const one = reading.serve();
     await nextIteration();
-    reading.conn.halfClose(); // the read has ended, but its continuation has not run
-    reading.client.drop("idle", "just so");
+    reading.conn.halfClose(); // the read has completed, but its continuation has not run
+    reading.client.drop("idle", "just in time");
     assertEquals((await one)?.reason, "idle");
-    assertGone(reading);
+    assertDropped(reading);
   }
   const writing = setUp(new FakeConn().send("x").halfClose());
   writing.conn.window = 0;
   const other = writing.serve();
   await nextIteration();
   writing.conn.take(1);
-  writing.client.drop("drain", "just so");
+  writing.client.drop("drain", "just in time");
   assertEquals((await other)?.reason, "drain");
-  assertGone(writing);
+  assertDropped(writing);
 });
 
-Deno.test("Client.address is as a flag or a URL has it", () => {
+Deno.test("Client.address is formatted as in a flag or a URL", () => {
   assertEquals(setUp(new FakeConn("10.0.0.1")).client.address, "10.0.0.1:50000");
   assertEquals(setUp(new FakeConn("::1")).client.address, "[::1]:50000");
 });
 
-Deno.test("Client.idleTicks() counts ticks without a byte, from either side, since the accept too", async () => {
+Deno.test("Client.countIdleSweeps() counts sweeps in a row without a byte either way, from the accept on", async () => {
   const { conn, client, serve } = setUp();
   conn.window = 0;
   const served = serve();
-  const ticks = (): number[] => [client.idleTicks(), client.idleTicks(), client.idleTicks()];
-  assertEquals(ticks(), [0, 1, 2], "it may have been accepted just before the first tick");
+  const sweeps = (): number[] => [1, 2, 3].map(() => client.countIdleSweeps());
+  assertEquals(sweeps(), [0, 1, 2], "it may have been accepted just before the first sweep");
   conn.send("abc");
   await nextIteration();
-  assertEquals(ticks(), [0, 1, 2]);
+  assertEquals(sweeps(), [0, 1, 2]);
   conn.halfClose();
   await nextIteration();
-  assertEquals(client.idleTicks(), 3, "a half-close is no byte");
+  assertEquals(client.countIdleSweeps(), 3, "a half-close is no byte");
   conn.take(1);
   await nextIteration();
-  assertEquals(ticks(), [0, 1, 2]);
+  assertEquals(sweeps(), [0, 1, 2]);
   conn.take(2);
+  assertEquals(await served, undefined);
+});
+
+Deno.test("Client.countIdleSweeps() counts a write that ends a buffer as progress", async () => {
+  const { conn, client, serve } = setUp(new FakeConn().send(new Uint8Array(3412 * KiB)).halfClose());
+  conn.window = 340 * KiB; // the first four buffers
+  const served = serve();
+  await nextIteration();
+  client.countIdleSweeps();
+  for (let buffer = 0; buffer < 3; buffer++) { // the others, of the same size: one in every three sweeps
+    conn.take(1024 * KiB);
+    await nextIteration();
+    assertEquals([1, 2, 3].map(() => client.countIdleSweeps()), [0, 1, 2]);
+  }
   assertEquals(await served, undefined);
 });

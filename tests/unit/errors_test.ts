@@ -1,22 +1,36 @@
-import { assert } from "@std/assert";
-import { isGone } from "../../lib/gone.ts";
+import { assert, assertEquals } from "@std/assert";
+import { errorMessage, isDisconnect, isExhaustion } from "../../lib/errors.ts";
 
-Deno.test("isGone() knows every class of error of a client that is gone, and no other", () => {
-  const { ConnectionReset, BrokenPipe, ConnectionAborted, NotConnected, TimedOut } = Deno.errors;
-  for (const Gone of [ConnectionReset, BrokenPipe, ConnectionAborted, NotConnected, TimedOut]) {
-    assert(isGone(new Gone("gone")), Gone.name);
+/** An error as the system's calls reject with it. */
+function failed(code: unknown): Error {
+  return Object.assign(new Error("failed (os error 1)"), { code });
+}
+
+const DISCONNECTS = ["ECONNABORTED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTCONN", "EPIPE", "ETIMEDOUT"];
+const EXHAUSTIONS = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+const OTHERS = ["EBADF", "EINVAL", "EPERM", "EIO", "", undefined, 104];
+
+Deno.test("isDisconnect() knows the codes of a peer that disconnected or cannot be reached, and no other", () => {
+  for (const code of DISCONNECTS) assert(isDisconnect(failed(code)), code);
+  for (const code of [...EXHAUSTIONS, ...OTHERS]) assert(!isDisconnect(failed(code)), String(code));
+  for (const other of [new Error("ECONNRESET"), "ECONNRESET", { code: "ECONNRESET" }, undefined, null]) {
+    assert(!isDisconnect(other));
   }
-  const { BadResource, Interrupted, NotCapable } = Deno.errors;
-  for (const Other of [Error, BadResource, Interrupted, NotCapable]) assert(!isGone(new Other("other")), Other.name);
-  assert(!isGone("gone"));
 });
 
-Deno.test("isGone() knows the codes by which Linux, macOS and Windows say so, and no other", () => {
-  const failed = (code: unknown) => Object.assign(new Error("failed (os error 1)"), { code });
-  for (const code of ["EPROTO", "EHOSTUNREACH", "ENETDOWN", "ENETRESET", "ESHUTDOWN", "ECONNABORTED"]) {
-    assert(isGone(failed(code)), code);
-  }
-  for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EINVAL", 104]) {
-    assert(!isGone(failed(code)), `${code}`);
-  }
+Deno.test("isExhaustion() knows the codes of descriptors and memory that ran out, and no other", () => {
+  for (const code of EXHAUSTIONS) assert(isExhaustion(failed(code)), code);
+  for (const code of [...DISCONNECTS, ...OTHERS]) assert(!isExhaustion(failed(code)), String(code));
+});
+
+Deno.test("isExhaustion() knows ENFILE, which Deno gives no code, by the number in the message", () => {
+  assert(isExhaustion(new Error("Too many open files in system (os error 23)")));
+  assert(!isExhaustion(new Error("Invalid argument (os error 22)")));
+  assert(!isExhaustion(new Error("(os error 23): as a file name has it")));
+  assert(!isExhaustion("Too many open files in system (os error 23)"));
+});
+
+Deno.test("errorMessage() returns the message of an error, and the text of anything else that was thrown", () => {
+  assertEquals(errorMessage(new Deno.errors.NotFound("no such file")), "no such file");
+  assertEquals(["text", 7, undefined, null].map(errorMessage), ["text", "7", "undefined", "null"]);
 });

@@ -1,27 +1,25 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type Diagnostics, type DiagnosticsOptions, messageOf, setUpDiagnostics } from "../../lib/diagnostics.ts";
-import { Reports } from "../../lib/reports.ts";
+import { LineQueue, LOG_LEVELS, type LogFormat, type Logger, type LogLevel, setUpLogger } from "../../lib/logger.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { nextIteration } from "../support/wait.ts";
 
-/** Sets up diagnostics that write into an array. */
-function setUp(options: Partial<DiagnosticsOptions> = {}) {
+/** Sets up a logger that writes into an array. */
+function setUp(format: LogFormat, level: LogLevel = "info", colors: boolean = false) {
   const lines: string[] = [];
-  const write = (line: string) => void lines.push(line);
-  return { lines, ...setUpDiagnostics({ level: "info", format: "text", colors: false, write, ...options }) };
+  return { lines, ...setUpLogger(level, format, colors, (line) => void lines.push(line)) };
 }
 
 /** Reports once at each level. */
-function reportAtEachLevel(to: Diagnostics): void {
-  to.debug("at debug");
-  to.info("at info");
-  to.warn("at warning");
-  to.error("at error");
+function reportAtEachLevel(logger: Logger): void {
+  logger.debug("at debug");
+  logger.info("at info");
+  logger.warn("at warning");
+  logger.error("at error");
 }
 
-Deno.test("setUpDiagnostics() writes text as one line with the time, the level and the values", () => {
-  const { diagnostics, lines } = setUp();
-  diagnostics.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
+Deno.test("setUpLogger() writes text as one line with the time, the level and the values", () => {
+  const { logger, lines } = setUp("text");
+  logger.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
   assertEquals(lines.length, 1);
   assertMatch(
     lines[0] ?? "",
@@ -29,24 +27,27 @@ Deno.test("setUpDiagnostics() writes text as one line with the time, the level a
   );
 });
 
-Deno.test("setUpDiagnostics() writes JSON as one object a line, the values as properties", () => {
-  const { diagnostics, lines } = setUp({ format: "json", colors: true });
-  diagnostics.error("cannot write: {cause}", { cause: 'two\nlines and a "quote"', lines: 3 });
+Deno.test("setUpLogger() writes JSON as one object a line, the values in the message and as properties", () => {
+  const { logger, lines } = setUp("json", "info", true);
+  const properties = { cause: 'two\nlines and a "quote"', lines: 3 };
+  logger.error("cannot write {lines} lines: {cause}", properties);
   assertEquals(lines.length, 1);
   const [text = ""] = lines;
   assertEquals(text.indexOf("\n"), text.length - 1);
-  const { level, properties, logger } = JSON.parse(text);
-  assertEquals(level, "ERROR");
-  assertEquals(properties, { cause: 'two\nlines and a "quote"', lines: 3 });
-  assertEquals(logger, "echo-server");
-  const timestamp = JSON.parse(text)["@timestamp"];
+  const { "@timestamp": timestamp, ...record } = JSON.parse(text);
+  assertEquals(record, {
+    level: "ERROR",
+    message: `cannot write 3 lines: ${properties.cause}`,
+    logger: "echo-server",
+    properties,
+  });
   assert(Math.abs(Date.now() - Date.parse(timestamp)) < 60_000, timestamp);
 });
 
-Deno.test("setUpDiagnostics() writes for the journal as one line with the priority, and neither time nor colours", () => {
-  const { diagnostics, lines } = setUp({ format: "journal", colors: true, level: "debug" });
-  reportAtEachLevel(diagnostics);
-  diagnostics.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
+Deno.test("setUpLogger() writes for the journal as one line with the priority, without time or colors", () => {
+  const { logger, lines } = setUp("journal", "debug", true);
+  reportAtEachLevel(logger);
+  logger.warn("client {client} ({address}) dropped", { client: 7, address: "127.0.0.1:50000" });
   assertEquals(lines, [
     "<7>at debug\n",
     "<6>at info\n",
@@ -56,158 +57,174 @@ Deno.test("setUpDiagnostics() writes for the journal as one line with the priori
   ]);
 });
 
-Deno.test("setUpDiagnostics() has colours in text only when they are asked for", () => {
+Deno.test("setUpLogger() colors text only when asked to", () => {
   for (const colors of [true, false]) {
-    const { diagnostics, lines } = setUp({ colors });
-    diagnostics.error("red");
+    const { logger, lines } = setUp("text", "info", colors);
+    logger.error("red");
     assertEquals(lines.join("").includes("\x1b["), colors);
   }
 });
 
-Deno.test("setUpDiagnostics() leaves out what is less severe than the level", () => {
-  const levels = ["debug", "info", "warning", "error"] as const;
-  for (const [i, level] of levels.entries()) {
-    const { diagnostics, lines } = setUp({ level });
-    reportAtEachLevel(diagnostics);
-    assertEquals(lines.map((line) => /at (\w+)/.exec(line)?.[1]), levels.slice(i));
+Deno.test("setUpLogger() leaves out what is less severe than the level", () => {
+  for (const [i, level] of LOG_LEVELS.entries()) {
+    const { logger, lines } = setUp("text", level);
+    reportAtEachLevel(logger);
+    assertEquals(lines.map((line) => /at (\w+)/.exec(line)?.[1]), LOG_LEVELS.slice(i));
   }
 });
 
-Deno.test("setUpDiagnostics() reports the status once, at every level", () => {
-  for (const level of ["debug", "info", "warning", "error"] as const) {
-    const { status, lines } = setUp({ level });
-    status.info("up {uptime} s", { uptime: 1.5 });
+Deno.test("setUpLogger() returns a status logger that reports once, at every level", () => {
+  for (const level of LOG_LEVELS) {
+    const { statusLogger, lines } = setUp("text", level);
+    statusLogger.info("status uptime={uptime}", { uptime: 1.5 });
     assertEquals(lines.length, 1, level);
-    assertMatch(lines[0] ?? "", / info: up 1\.5 s\n$/);
+    assertMatch(lines[0] ?? "", / info: status uptime=1\.5\n$/);
   }
 });
 
-Deno.test("setUpDiagnostics() loses a line that cannot be written, and throws nothing", () => {
-  let tries = 0;
-  const lines: string[] = [];
-  const { diagnostics } = setUp({
-    write: (line) => {
-      if (tries++ === 0) throw new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
-      lines.push(line);
-    },
-  });
-  diagnostics.error("lost");
-  diagnostics.error("seen");
-  assertEquals(lines.length, 1);
-  assertMatch(lines[0] ?? "", /seen/);
-});
+/** A queue whose lines are read when the test says so. Dropped lines are reported by a line `N dropped`. */
+class UnreadQueue {
+  readonly clock = new FakeClock();
+  readonly queue: LineQueue;
+  readonly #pending: { bytes: Uint8Array; written: PromiseWithResolvers<number> }[] = [];
+  readonly #decoder = new TextDecoder();
+  /** What was read so far, in whole characters. */
+  text = "";
 
-Deno.test("setUpDiagnostics() can be called again, and what was set up before writes nothing more", () => {
-  const before = setUp();
-  const after = setUp();
-  after.diagnostics.info("once");
-  assertEquals([before.lines.length, after.lines.length], [0, 1]);
-});
+  constructor(maxQueued?: number) {
+    const write = (bytes: Uint8Array) => {
+      const written = Promise.withResolvers<number>();
+      this.#pending.push({ bytes, written });
+      return written.promise;
+    };
+    this.queue = new LineQueue(write, this.clock, (lines) => this.queue.add(`${lines} dropped\n`), maxQueued);
+  }
 
-Deno.test("messageOf() tells what an error says, and what anything else is", () => {
-  assertEquals(messageOf(new Deno.errors.NotFound("no such file")), "no such file");
-  assertEquals(["text", 7, undefined, null].map(messageOf), ["text", "7", "undefined", "null"]);
-});
+  /** Has the pending write write at most so many bytes. Returns how many it wrote. */
+  async read(max: number = Infinity): Promise<number> {
+    assert(this.#pending.length <= 1, "a write has begun before the last one ended");
+    const { bytes = new Uint8Array(0), written } = this.#pending.shift() ?? {};
+    const taken = bytes.slice(0, max);
+    this.text += this.#decoder.decode(taken, { stream: true });
+    written?.resolve(taken.length);
+    await nextIteration();
+    return taken.length;
+  }
 
-/** Reports to a reader that reads when it is told to. */
-function setUpReports() {
-  const clock = new FakeClock();
-  let text = "";
-  const unread: { bytes: Uint8Array; taken: PromiseWithResolvers<void> }[] = [];
-  const write = (bytes: Uint8Array) => {
-    const taken = Promise.withResolvers<void>();
-    unread.push({ bytes, taken });
-    return taken.promise;
-  };
-  const reports = new Reports({ write, clock, onDropped: (count) => reports.add(`${count} dropped\n`) });
-  return {
-    reports,
-    clock,
-    get text() {
-      return text;
-    },
-    /** Reads one write. Returns how many bytes it had. */
-    async read(): Promise<number> {
-      const { bytes, taken } = unread.shift() ?? {};
-      text += new TextDecoder().decode(bytes);
-      taken?.resolve();
-      await nextIteration();
-      return bytes?.length ?? 0;
-    },
-    /** The write that waits fails. */
-    async fail(): Promise<void> {
-      unread.shift()?.taken.reject(new Deno.errors.BrokenPipe("nobody reads"));
-      await nextIteration();
-    },
-  };
+  /** Reads until nothing is left. */
+  async readAll(): Promise<string> {
+    while (await this.read() > 0);
+    return this.text;
+  }
+
+  /** Has the pending write fail. */
+  async fail(): Promise<void> {
+    this.#pending.shift()?.written.reject(new Deno.errors.BrokenPipe("Broken pipe (os error 32)"));
+    await nextIteration();
+  }
 }
 
-Deno.test("Reports.add() writes the first report at once, and those that come meanwhile together", async () => {
-  const all = setUpReports();
-  for (const report of ["a\n", "b\n", "c\n"]) all.reports.add(report);
-  assertEquals(await all.read(), 2);
-  assertEquals(await all.read(), 4);
-  assertEquals([await all.read(), all.text], [0, "a\nb\nc\n"]);
+/** Adds lines. */
+function add(queue: LineQueue, ...lines: string[]): void {
+  for (const line of lines) queue.add(line);
+}
+
+Deno.test("LineQueue.add() writes the first line at once, and those that are added meanwhile together", async () => {
+  const unread = new UnreadQueue();
+  add(unread.queue, "a\n", "b\n", "c\n");
+  assertEquals(await unread.read(), 2);
+  assertEquals(await unread.read(), 4);
+  assertEquals([await unread.read(), unread.text], [0, "a\nb\nc\n"]);
 });
 
-Deno.test("Reports.add() drops what is beyond the bound, and says in its place how many when it is read again", async () => {
-  const all = setUpReports();
-  all.reports.maxQueued = 15;
-  for (const report of ["first\n", "12345\n", "6789\n", "long\n", "x\n", "\n"]) all.reports.add(report);
-  await all.read();
-  all.reports.add("last\n");
-  await all.read();
-  await all.read();
-  assertEquals(all.text, "first\n12345\n6789\n3 dropped\nlast\n");
+Deno.test("LineQueue continues a short write, before it writes the next lines", async () => {
+  const unread = new UnreadQueue();
+  add(unread.queue, "größer\n", "next\n");
+  for (const bytes of [3, 1, 2, 3]) assertEquals(await unread.read(bytes), bytes); // between and within characters
+  assertEquals(unread.text, "größer\n");
+  assertEquals(await unread.readAll(), "größer\nnext\n");
 });
 
-Deno.test("Reports holds no more than the bound besides what is being written, however much is reported", async () => {
-  const all = setUpReports();
-  for (let i = 0; i < 100_000; i++) all.reports.add("x".repeat(99) + "\n");
+Deno.test("LineQueue.add() drops what is beyond the bound, and has it reported there once lines are read again", async () => {
+  const unread = new UnreadQueue(15);
+  add(unread.queue, "first\n", "12345\n", "6789\n", "long\n", "x\n", "\n");
+  await unread.read();
+  unread.queue.add("last\n");
+  assertEquals(await unread.readAll(), "first\n12345\n6789\n3 dropped\nlast\n");
+});
+
+Deno.test("LineQueue holds at most 4 MiB besides what is being written", async () => {
+  const unread = new UnreadQueue();
+  const written = "x".repeat(99) + "\n";
+  for (let i = 0; i < 100_000; i++) unread.queue.add(written);
   let bytes = 0;
-  for (let read = -1; read !== 0;) bytes += read = await all.read();
-  assert(bytes > 4_000_000 && bytes <= 4_194_304 + 200, `${bytes} bytes were held`);
-  assertEquals(all.text.split("\n").at(-2), `${100_000 - (bytes - 14) / 100} dropped`);
+  for (let read = -1; read !== 0; bytes += read) read = await unread.read();
+  const held = Math.floor(4_194_304 / written.length);
+  const report = `${100_000 - held - 1} dropped\n`;
+  assert(unread.text.endsWith(`\n${report}`), unread.text.slice(-100));
+  assertEquals(bytes, (held + 1) * written.length + report.length);
 });
 
-Deno.test("Reports.add() loses what cannot be written, and nothing else", async () => {
-  const all = setUpReports();
-  all.reports.add("lost\n");
-  await all.fail();
-  all.reports.add("seen\n");
-  await all.read();
-  assertEquals(all.text, "seen\n");
+Deno.test("LineQueue loses lines that cannot be written, and no others", async () => {
+  const unread = new UnreadQueue();
+  add(unread.queue, "lost\n", "queued meanwhile\n");
+  await unread.fail();
+  assertEquals(await unread.readAll(), "queued meanwhile\n");
+  unread.queue.add("added later\n");
+  assertEquals(await unread.readAll(), "queued meanwhile\nadded later\n");
 });
 
-Deno.test("Reports.flush() waits until all is read, however long that takes", async () => {
-  const all = setUpReports();
-  all.reports.add("a\n");
-  all.reports.add("x".repeat(300_000) + "\n");
-  let flushed = false;
-  const flush = all.reports.flush().then(() => void (flushed = true));
-  for (let pieces = 1; pieces < 6; pieces++) {
-    all.clock.advance(999);
-    await all.read();
-    assert(!flushed, `after ${pieces} pieces`);
+Deno.test("LineQueue.removeBound() has no more lines dropped", async () => {
+  const unread = new UnreadQueue(6);
+  add(unread.queue, "first\n", "12345\n");
+  unread.queue.removeBound();
+  add(unread.queue, "last\n", "very last\n");
+  assertEquals(await unread.readAll(), "first\n12345\nlast\nvery last\n");
+});
+
+Deno.test("LineQueue.removeBound() has no more lines dropped also when some have been, and they are reported there", async () => {
+  const unread = new UnreadQueue(6);
+  add(unread.queue, "first\n", "12345\n", "dropped\n");
+  unread.queue.removeBound();
+  add(unread.queue, "last\n", "very last\n");
+  assertEquals(await unread.readAll(), "first\n12345\n1 dropped\nlast\nvery last\n");
+});
+
+Deno.test("LineQueue.flush() resolves with true once all is written, however long that takes", async () => {
+  const unread = new UnreadQueue();
+  assert(await unread.queue.flush(), "nothing was queued");
+  add(unread.queue, "a\n", "x".repeat(300_000) + "\n");
+  let flushed: boolean | undefined;
+  const flush = unread.queue.flush().then((isAll) => flushed = isAll);
+  for (let writes = 1; writes < 6; writes++) {
+    unread.clock.advance(999);
+    assert(await unread.read() <= 65_536);
+    assertEquals(flushed, undefined, `after ${writes} writes`);
   }
-  await all.read();
-  await flush;
-  assertEquals(all.clock.pending, 0);
-  await all.reports.flush(); // there is nothing
+  await unread.read();
+  assert(await flush);
+  assertEquals(unread.clock.pending, 0);
 });
 
-Deno.test("Reports.flush() gives up when nobody has read for a second", async () => {
-  const all = setUpReports();
-  all.reports.add("a\n");
-  all.reports.add("b\n");
-  let flushed = false;
-  const flush = all.reports.flush().then(() => void (flushed = true));
-  all.clock.advance(500);
-  await all.read();
-  all.clock.advance(999);
+Deno.test("LineQueue.flush() resolves with true when the last write has failed, since nothing is blocked", async () => {
+  const unread = new UnreadQueue();
+  unread.queue.add("lost\n");
+  const flush = unread.queue.flush();
+  await unread.fail();
+  assert(await flush);
+});
+
+Deno.test("LineQueue.flush() resolves with false when no write has ended for a second", async () => {
+  const unread = new UnreadQueue();
+  add(unread.queue, "a\n", "b\n");
+  let flushed: boolean | undefined;
+  const flush = unread.queue.flush().then((isAll) => flushed = isAll);
+  unread.clock.advance(500);
+  await unread.read();
+  unread.clock.advance(999);
   await nextIteration();
-  assert(!flushed);
-  all.clock.advance(1001);
-  await flush;
-  assertEquals(all.clock.pending, 0);
+  assertEquals(flushed, undefined);
+  unread.clock.advance(1001);
+  assertEquals(await flush, false);
+  assertEquals(unread.clock.pending, 0);
 });

@@ -7,9 +7,10 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import fc from "fast-check";
-import { DEFAULTS, HELP, LOG_FORMATS, LOG_LEVELS, type Options, parseOptions, WrongUsage } from "../../lib/options.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "../../lib/logger.ts";
+import { DEFAULTS, HELP, type Options, parseOptions, UsageError } from "../../lib/options.ts";
 
-/** The options of each flag that takes a value, and how a value is written on the command line. */
+/** The option that each flag with a value sets. */
 const FLAGS: Record<string, keyof Options> = {
   "--hostname": "hostname",
   "--port": "port",
@@ -26,14 +27,14 @@ const FLAGS: Record<string, keyof Options> = {
 /** The flags that take no value. */
 const SWITCHES = ["--reuse-port", "--help", "--version"];
 
-/** Parses what is wrong. Returns the message, having checked that it is one line. */
-async function wrong(...args: string[]): Promise<string> {
-  const error = await assertRejects(() => parseOptions(args), WrongUsage, "", args.join(" "));
+/** Parses a wrong command line. Returns the message, which is one line. */
+async function usageError(...args: string[]): Promise<string> {
+  const error = await assertRejects(() => parseOptions(args), UsageError, "", args.join(" "));
   assert(!error.message.includes("\n"), error.message);
   return error.message;
 }
 
-Deno.test("parseOptions() gives the defaults of the contract for an empty command line", async () => {
+Deno.test("parseOptions() returns the defaults of the contract for an empty command line", async () => {
   assertEquals(await parseOptions([]), {
     hostname: "0.0.0.0",
     port: 4000,
@@ -49,14 +50,12 @@ Deno.test("parseOptions() gives the defaults of the contract for an empty comman
   });
 });
 
-Deno.test("parseOptions() gives the defaults anew each time", async () => {
-  const options = await parseOptions([]);
-  if (typeof options === "string") throw new Error(options);
-  options.port = 1;
+Deno.test("parseOptions() returns a new object each time", async () => {
+  Object.assign(await parseOptions([]), { port: 1 });
   assertEquals(await parseOptions([]), DEFAULTS);
 });
 
-/** Right values of each flag, those at the ends of its range among them. */
+/** Right values of each flag, with those at the ends of its range. */
 const RIGHT: [flag: string, value: string, option: Options[keyof Options]][] = [
   ["--hostname", "127.0.0.1", "127.0.0.1"],
   ["--hostname", "::1", "::1"],
@@ -89,7 +88,7 @@ const RIGHT: [flag: string, value: string, option: Options[keyof Options]][] = [
 ];
 
 for (const [flag, key] of Object.entries(FLAGS)) {
-  Deno.test(`parseOptions() takes ${flag} with any right value, after a space too, and leaves the rest alone`, async () => {
+  Deno.test(`parseOptions() takes ${flag} with any right value, also after a space, and changes no other option`, async () => {
     for (const [, value, option] of RIGHT.filter(([of]) => of === flag)) {
       for (const args of [[`${flag}=${value}`], [flag, value]]) {
         assertEquals(await parseOptions(args), { ...DEFAULTS, [key]: option });
@@ -98,34 +97,33 @@ for (const [flag, key] of Object.entries(FLAGS)) {
   });
 }
 
-/** Wrong values of each flag, and what the message says would be right. */
-const WRONG: [flag: string, values: string[], right: string][] = [
-  ["--hostname", [], "an address"],
-  ["--access-log", [], "a path"],
-  ["--port", ["65536", "-1", "4000.5", "1e3", "0x50", "http", " 80", "80 ", "4_000", "+80", "٣"], "from 0 to 65535"],
-  ["--max-clients", ["0", "-1", "1.5", "9007199254740992", "1K", "many"], "a whole number from 1 up"],
-  ["--max-message", ["-1", "1.5M", "M", "1T", "1MB", "1 M", "9007199254740992", "8388608G", "all"], "64K, 1M or 2G"],
-  ["--max-buffered", ["-1", "1KK", "1e9", "Infinity", "NaN"], "a number of bytes"],
-  ["--idle-timeout", ["-1", ".5", "1.", "1s", "1e3", "2147484", "2147483.5", "Infinity"], "seconds from 0 to 2147483"],
-  ["--drain-timeout", ["-0.5", "1,5", "ten", "0x10"], "such as 60 or 0.5"],
-  ["--log-level", ["INFO", "warn", "trace", "fatal", "toString"], "one of debug, info, warning, error"],
-  ["--log-format", ["JSON", "xml", "length"], "one of text, json, journal"],
+/** Wrong values of each flag, and what the message says that it takes. */
+const WRONG: [flag: string, values: string[], takes: string][] = [
+  ["--hostname", [""], "an address"],
+  ["--access-log", [""], "a path"],
+  [
+    "--port",
+    ["", "65536", "-1", "4000.5", "1e3", "0x50", "http", " 80", "80 ", "4_000", "+80", "٣"],
+    "from 0 to 65535",
+  ],
+  ["--max-clients", ["", "0", "-1", "1.5", "9007199254740992", "1K", "4. 5"], "a whole number from 1 up"],
+  ["--max-message", ["", "-1", "1.5M", "M", "1T", "1MB", "1 M", "9007199254740992", "8388608G"], "64K, 1M or 2G"],
+  ["--max-buffered", ["", "-1", "1KK", "1e9", "Infinity", "NaN"], "a number of bytes"],
+  ["--idle-timeout", ["", "-1", ".5", "1.", "1s", "1e3", "2147484", "2147483.5"], "seconds from 0 to 2147483"],
+  ["--drain-timeout", ["", "-0.5", "1,5", "ten", "0x10", "Infinity"], "such as 60 or 0.5"],
+  ["--log-level", ["", "INFO", "warn", "trace", "fatal", "toString"], "one of debug, info, warning, error"],
+  ["--log-format", ["", "JSON", "xml", "length"], "one of text, json, journal"],
 ];
 
-for (const [flag, values, right] of WRONG) {
-  Deno.test(`parseOptions() names ${flag}, its wrong value and what would be right`, async () => {
+for (const [flag, values, takes] of WRONG) {
+  Deno.test(`parseOptions() names ${flag}, its wrong value and what it takes`, async () => {
     for (const value of values) {
-      const message = await wrong(`${flag}=${value}`);
-      assertStringIncludes(message, `${flag} takes `);
-      assertStringIncludes(message, right);
-      assert(message.endsWith(`, not "${value}"`), message);
+      const message = await usageError(`${flag}=${value}`);
+      assert(message.startsWith(`${flag} takes `), message);
+      assertStringIncludes(message, takes);
+      assert(message.endsWith(`, current value is "${value}"`), message);
     }
-    for (const args of [[flag], [`${flag}=`], [flag, ""], ["--port=1", flag]]) {
-      const message = await wrong(...args);
-      assertStringIncludes(message, `${flag} takes `);
-      assertStringIncludes(message, right);
-      assert(message.endsWith(", but none is given"), message);
-    }
+    assertEquals(await usageError("--version", flag), `Option '${flag} <value>' argument missing`);
   });
 }
 
@@ -136,55 +134,56 @@ Deno.test("the tables of right and wrong values leave no flag out", () => {
   assertEquals([...Object.values(FLAGS), "reusePort"].sort(), Object.keys(DEFAULTS).sort());
 });
 
-Deno.test("parseOptions() takes the last of a flag that is repeated, and checks the others too", async () => {
+Deno.test("parseOptions() takes the last value of a repeated flag", async () => {
   assertEquals(await parseOptions(["--port=1", "--hostname=::1", "--port", "2"]), {
     ...DEFAULTS,
     hostname: "::1",
     port: 2,
   });
-  assertStringIncludes(await wrong("--port=x", "--port=2"), '--port takes a whole number from 0 to 65535, not "x"');
 });
 
-Deno.test("parseOptions() names an unknown flag and those that there are", async () => {
-  for (const flag of ["--prot", "--no-port", "--maxClients", "--PORT", "-p", "-h", "--constructor", "--__proto__"]) {
-    const message = await wrong(flag);
-    assertStringIncludes(message, `unknown flag ${flag}: there are --hostname, --port, `);
-    for (const known of [...Object.keys(FLAGS), ...SWITCHES]) assertStringIncludes(message, known);
+Deno.test("parseOptions() names an unknown flag in one line", async () => {
+  for (const flag of ["--prot", "--no-port", "--maxClients", "--PORT", "-p", "--constructor", "--__proto__"]) {
+    assertEquals(await usageError(flag), `Unknown option '${flag}'`);
   }
-  assertStringIncludes(await wrong("--prot=4000"), "unknown flag --prot:");
-  assertStringIncludes(await wrong("-p4000"), "unknown flag -p:");
+  assertEquals(await usageError("--prot=4000"), "Unknown option '--prot'");
+  assertEquals(await usageError("-p4000"), "Unknown option '-p'");
 });
 
 Deno.test("parseOptions() names an argument that is no flag", async () => {
-  for (const args of [["4000"], ["--port=1", "4000"], ["--", "4000"], ["--port=1", "--", "4000"]]) {
-    assertEquals(await wrong(...args), 'unexpected argument "4000": only flags are taken');
+  for (const args of [["4000"], ["--port=1", "4000"], ["--", "4000"], ["--reuse-port", "4000"]]) {
+    assertEquals(
+      await usageError(...args),
+      "Unexpected argument '4000'. This command does not take positional arguments",
+    );
   }
-  assertStringIncludes(await wrong("--", "--port=1"), '"--port=1"');
-  assertStringIncludes(await wrong("-"), '"-"');
-});
-
-Deno.test("parseOptions() takes -- for the end of the flags", async () => {
+  assertEquals(
+    await usageError("--", "--port=1"),
+    "Unexpected argument '--port=1'. This command does not take positional arguments",
+  );
   assertEquals(await parseOptions(["--port=1", "--"]), { ...DEFAULTS, port: 1 });
 });
 
-Deno.test("parseOptions() answers --help and --version, also among other flags", async () => {
-  for (const [flag, answer] of [["--help", "help"], ["--version", "version"]] as const) {
+Deno.test("parseOptions() answers -h, --help and --version, also among other flags", async () => {
+  for (const [flag, answer] of [["-h", "help"], ["--help", "help"], ["--version", "version"]] as const) {
     assertEquals(await parseOptions([flag]), answer);
-    assertEquals(await parseOptions(["--port=1", flag, "--log-level=error"]), answer);
-    assertEquals(await wrong(`${flag}=yes`), `${flag} takes no value, not "yes"`);
+    assertEquals(await parseOptions(["--port=wrong", flag, "--log-level=error"]), answer);
   }
-  assertEquals(await parseOptions(["--help", "--version"]), "help");
-  assertEquals(await parseOptions(["--version", "--help"]), "version");
-  assertEquals(await parseOptions(["--help", "--port=wrong", "what"]), "help", "who asks for help gets it");
+  assertEquals(await parseOptions(["--version", "--help"]), "help");
 });
 
-Deno.test("parseOptions() takes --reuse-port, which has no value", async () => {
+Deno.test("parseOptions() takes --reuse-port", async () => {
   assertEquals(await parseOptions(["--reuse-port"]), { ...DEFAULTS, reusePort: true });
   assertEquals(await parseOptions(["--reuse-port", "--port=1"]), { ...DEFAULTS, reusePort: true, port: 1 });
-  for (const value of ["", "true", "false"]) {
-    assertEquals(await wrong(`--reuse-port=${value}`), `--reuse-port takes no value, not "${value}"`);
+});
+
+Deno.test("parseOptions() takes no value for a flag that has none", async () => {
+  for (const flag of SWITCHES) {
+    for (const value of ["", "true", "false"]) {
+      const message = await usageError(`${flag}=${value}`);
+      assertStringIncludes(message, `${flag}' does not take an argument`);
+    }
   }
-  assertEquals(await wrong("--reuse-port", "no"), 'unexpected argument "no": only flags are taken');
 });
 
 Deno.test("parseOptions() takes any size of whole bytes", async () => {
@@ -196,7 +195,7 @@ Deno.test("parseOptions() takes any size of whole bytes", async () => {
   }));
 });
 
-Deno.test("parseOptions() throws WrongUsage or answers, whatever it is given", async () => {
+Deno.test("parseOptions() throws UsageError or returns options, whatever it is given", async () => {
   const known = fc.constantFrom(...Object.keys(FLAGS), ...SWITCHES, "--", "-", "=");
   const argument = fc.oneof(
     fc.string(),
@@ -210,45 +209,46 @@ Deno.test("parseOptions() throws WrongUsage or answers, whatever it is given", a
         if (typeof options === "string") assert(["help", "version"].includes(options));
         else assertEquals(Object.keys(options).sort(), Object.keys(DEFAULTS).sort());
       } catch (error) {
-        assertInstanceOf(error, WrongUsage);
+        assertInstanceOf(error, UsageError);
       }
     }),
     { numRuns: 500 },
   );
 });
 
-/** Each flag that the help names, its default, and its line. */
-function helpLines(): Map<string, { line: string; byDefault: string | undefined }> {
-  const lines = HELP.split("\n").filter((line) => line.startsWith("  --"));
-  return new Map(lines.map((line) => [
-    /--[a-z-]+/.exec(line)?.[0] ?? "",
-    { line, byDefault: /\(([^()]+)\)$/.exec(line)?.[1] },
-  ]));
+/** Each flag that HELP has a line for, and the default at the end of that line. */
+function helpLines(): Map<string, string | undefined> {
+  const lines = HELP.split("\n").filter((line) => line.startsWith("  -"));
+  return new Map(lines.map((line) => [/--[a-z-]+/.exec(line)?.[0] ?? line, /\(([^()]+)\)$/.exec(line)?.[1]]));
 }
 
-Deno.test("HELP names every flag, and no other", () => {
-  assertEquals([...helpLines().keys()], [...Object.keys(FLAGS), ...SWITCHES]);
-});
-
-Deno.test("HELP names every default, as it is written on the command line", async () => {
-  for (const flag of Object.keys(FLAGS)) {
-    const { byDefault } = helpLines().get(flag) ?? {};
-    if (byDefault === undefined) throw new Error(`HELP names no default of ${flag}`);
-    // Another value stands before it, so that it is the help's that is seen.
-    const other = RIGHT.findLast(([of]) => of === flag)?.[1];
-    assertNotEquals(await parseOptions([`${flag}=${other}`]), DEFAULTS);
-    assertEquals(await parseOptions([`${flag}=${other}`, `${flag}=${byDefault}`]), DEFAULTS, flag);
+Deno.test("HELP has a line for every flag, and for no other", async () => {
+  assertEquals([...helpLines().keys()].sort(), [...Object.keys(FLAGS), ...SWITCHES].sort());
+  assertStringIncludes(HELP, "\n  -h, --help  ");
+  for (const flag of helpLines().keys()) {
+    const error = await parseOptions([flag]).catch((error) => error);
+    assert(!(error instanceof UsageError && error.message.startsWith("Unknown")), flag);
   }
 });
 
-Deno.test("HELP names every level and format, and the permissions of the defaults", () => {
-  for (const level of LOG_LEVELS) assertStringIncludes(helpLines().get("--log-level")?.line ?? "", level);
-  for (const format of LOG_FORMATS) assertStringIncludes(helpLines().get("--log-format")?.line ?? "", format);
+Deno.test("HELP has every default as it is written on the command line", async () => {
+  for (const [flag, option] of Object.entries(FLAGS)) {
+    const value = helpLines().get(flag);
+    assert(value !== undefined, `HELP has no default of ${flag}`);
+    // Another value comes before it: options that are the defaults in the end took the value from HELP.
+    const other = RIGHT.find(([name, , parsed]) => name === flag && parsed !== DEFAULTS[option])?.[1];
+    assertNotEquals(await parseOptions([`${flag}=${other}`]), DEFAULTS);
+    assertEquals(await parseOptions([`${flag}=${other}`, `${flag}=${value}`]), DEFAULTS, flag);
+  }
+  for (const flag of SWITCHES) assertEquals(helpLines().get(flag), undefined);
+});
+
+Deno.test("HELP has the permissions that the defaults need", () => {
   const folder = DEFAULTS.accessLog.slice(0, DEFAULTS.accessLog.lastIndexOf("/"));
   assertStringIncludes(HELP, `--allow-net=${DEFAULTS.hostname}:${DEFAULTS.port} --allow-write=${folder} main.ts`);
 });
 
-Deno.test("HELP ends in one newline and fits a terminal of 100 columns", () => {
-  assert(HELP.endsWith("\n") && !HELP.endsWith("\n\n"));
+Deno.test("HELP fits a terminal of 100 columns, and leaves the newline at its end to what prints it", () => {
   for (const line of HELP.split("\n")) assert(line.length <= 100, line);
+  assertEquals(HELP, HELP.trim());
 });

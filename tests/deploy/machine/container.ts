@@ -12,32 +12,26 @@ export interface Machine extends AsyncDisposable {
   /**
    * Runs a script as root, in the checkout.
    *
-   * @param script For sh, which ends at the first command that fails.
+   * @param script For sh, which exits at the first command that fails.
    * @returns What it printed, on stdout and stderr.
    * @throws {Error} If it fails; the message has what it printed.
    */
   run(script: string): Promise<string>;
 }
 
-/** A script, as a machine's shell runs it. */
+/** The script that a machine's shell runs. */
 export function inside(script: string): string {
   return `exec 2>&1; cd ${SOURCE}; ${script}`;
 }
 
-/** A machine that shares the kernel. Memory limits may not hold in it. */
+/** A machine that shares the kernel of the host. Memory limits may not be enforced in it. */
 export class Container implements Machine {
-  readonly #nspawn: Deno.ChildProcess;
-  readonly #init: string;
-
-  private constructor(nspawn: Deno.ChildProcess, init: string) {
-    this.#nspawn = nspawn;
-    this.#init = init;
-  }
+  private constructor(private readonly nspawn: Deno.ChildProcess, private readonly init: string) {}
 
   /**
    * Boots it.
    *
-   * @param folder The system.
+   * @param folder Where the system is.
    * @returns The machine, once it has booted.
    */
   static async boot(folder: string): Promise<Container> {
@@ -53,7 +47,7 @@ export class Container implements Machine {
     const init = (await output("sh", "-ec", FIND_INIT, "sh", String(nspawn.pid))).trim();
     const container = new Container(nspawn, init);
     try {
-      // Before its systemd takes orders, there is nothing to ask.
+      // Until its systemd accepts requests, the command fails.
       await container.run("until systemctl is-system-running --wait | grep -qE 'running|degraded'; do sleep 0.1; done");
       return container;
     } catch (error) {
@@ -65,7 +59,7 @@ export class Container implements Machine {
   /** Runs a script. */
   async run(script: string): Promise<string> {
     const { success, stdout } = await new Deno.Command("nsenter", {
-      args: ["--all", `--target=${this.#init}`, "env", "-i", "HOME=/root", PATH, "sh", "-ec", inside(script)],
+      args: ["--all", `--target=${this.init}`, "env", "-i", "HOME=/root", PATH, "sh", "-ec", inside(script)],
       stdin: "null",
     }).output();
     const text = new TextDecoder().decode(stdout);
@@ -73,10 +67,10 @@ export class Container implements Machine {
     return text;
   }
 
-  /** Ends it, and removes the cgroups that systemd-nspawn leaves. */
+  /** Stops it, and removes the cgroups that systemd-nspawn leaves behind. */
   async [Symbol.asyncDispose](): Promise<void> {
-    Deno.kill(Number(this.#init), "SIGKILL");
-    await this.#nspawn.status;
+    Deno.kill(Number(this.init), "SIGKILL");
+    await this.nspawn.status;
     await removeCgroups();
   }
 }

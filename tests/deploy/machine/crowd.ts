@@ -1,11 +1,11 @@
 /**
- * Crowds of clients, run inside a machine: `crowd.ts HOSTNAME KIND COUNT [BYTES]`. The kinds:
+ * Many clients, run inside a machine: `crowd.ts HOSTNAME KIND COUNT [BYTES]`. The kinds:
  *
- * - `unread`: so many clients send so many bytes, half-close, and read nothing, until the program is killed.
- * - `idle`: so many clients connect, and do nothing, until the program is killed.
- * - `short`: so many clients send a few bytes and wait for the end, whichever way it comes.
- * - `good`: a client every 100 ms for so many seconds. Prints what became of them as JSON.
- * - `steady`: so many clients at a time, until a file `/run/enough` is there. Prints what became of them as JSON.
+ * - `unread`: COUNT clients send BYTES bytes, half-close, and read nothing, until the program is killed.
+ * - `idle`: COUNT clients connect, and do nothing, until the program is killed.
+ * - `short`: COUNT clients send a few bytes and wait until the server closes or resets the connection.
+ * - `good`: a client every 100 ms for COUNT seconds. Prints the outcome as JSON.
+ * - `steady`: COUNT clients at a time, until the file `/run/enough` exists. Prints the outcome as JSON.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { echo, Load } from "../load.ts";
 /** Connections that are opened at a time. */
 const AT_A_TIME = 50;
 
-/** What became of clients who expect their bytes. */
+/** What happened to clients that expect their bytes back. */
 export interface Outcome {
   /** How many got their bytes back. */
   served: number;
@@ -24,7 +24,7 @@ export interface Outcome {
   failures: string[];
 }
 
-/** Clients that send a message, half-close, and read nothing. Resolves when all have, or were dropped. */
+/** Clients that send a message, half-close, and read nothing. Resolves when all have half-closed or were dropped. */
 async function unread(hostname: string, count: number, bytes: number): Promise<Deno.Conn[]> {
   const message = new Uint8Array(bytes);
   return await open(hostname, count, async (conn) => {
@@ -33,7 +33,7 @@ async function unread(hostname: string, count: number, bytes: number): Promise<D
   });
 }
 
-/** Opens connections, and does something with each as it comes. */
+/** Opens connections, and calls a function with each. */
 async function open(
   hostname: string,
   count: number,
@@ -48,7 +48,7 @@ async function open(
         conns.push(conn);
         await each(conn);
       } catch {
-        // It was dropped, which is what the limits are for.
+        // It was dropped because of a limit.
       }
     }
   }));
@@ -66,7 +66,7 @@ async function good(hostname: string, seconds: number): Promise<Outcome> {
   return { served: clients.length - failures.length, failures: failures.map(({ reason }) => reason) };
 }
 
-/** Clients that send a few bytes and wait for the end, whichever way it comes. */
+/** Clients that send a few bytes and wait until the server closes or resets the connection. */
 async function short(hostname: string, count: number): Promise<void> {
   const conns = await open(hostname, count, async (conn) => {
     await writeAll(conn, pattern(3));
@@ -75,16 +75,16 @@ async function short(hostname: string, count: number): Promise<void> {
   for (const conn of conns) conn.close();
 }
 
-/** Clients that come one after the other, so many at a time. */
+/** Clients that connect one after the other, several at a time. */
 async function steady(hostname: string, count: number): Promise<Outcome> {
   const load = new Load({ hostname, port: 4000 }, count, 4096);
-  console.log("under way");
-  while (!await there("/run/enough")) await new Promise((resolve) => setTimeout(resolve, 20));
+  console.log("running");
+  while (!await exists("/run/enough")) await new Promise((resolve) => setTimeout(resolve, 20));
   await load.stop();
   return { served: load.served.length, failures: load.failures.map(({ reason }) => reason) };
 }
 
-async function there(path: string): Promise<boolean> {
+async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 

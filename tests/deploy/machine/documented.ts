@@ -1,5 +1,5 @@
 /**
- * The commands that `deploy/README.md` tells to run.
+ * The commands in `deploy/README.md`.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 const README = new URL("../../../deploy/README.md", import.meta.url);
 
 /**
- * Finds commands to run them as they are written.
+ * Finds commands, to run them exactly as documented.
  *
  * @param first What the first line of the commands begins with.
  * @returns The whole block that begins so, as a script.

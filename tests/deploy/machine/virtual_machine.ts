@@ -1,5 +1,5 @@
 /**
- * A system booted in QEMU, without hardware's help: a kernel of its own, and memory limits that hold. It is slow.
+ * A system booted in QEMU without hardware acceleration: it has its own kernel, and enforces memory limits. It is slow.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import { inside, type Machine } from "./container.ts";
 import { makeDebian } from "./debian.ts";
 
 /** Milliseconds that a boot may take. */
-const DEADLINE = 240_000;
+const BOOT_TIMEOUT_MS = 240_000;
 
 /** Packages that a system needs to boot by itself. */
 const PACKAGES = ["linux-image-cloud-amd64", "initramfs-tools"];
 
-/** Only what the disk needs is put into the initial file system: more would have to be unpacked at each boot. */
+/** Puts only what the disk needs into the initial file system: more would have to be unpacked at each boot. */
 const HOOK = `--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"
 echo MODULES=list >"$1/etc/initramfs-tools/conf.d/modules"
 printf '%s\n' virtio_pci virtio_blk ext4 >"$1/etc/initramfs-tools/modules"`;
 
-/** Runs each script that comes on port 22, and ends its output by its exit status. */
+/** Runs each script that arrives on port 22, and ends its output with its exit status. */
 const SHELL = `[Unit]
 Description=Runs the tests' scripts
 StartLimitIntervalSec=0
@@ -47,20 +47,15 @@ rm -r "$1"`;
 
 /** A machine in QEMU. */
 export class VirtualMachine implements Machine {
-  readonly #folder: string;
-  readonly #port: number;
   #qemu: Deno.ChildProcess | undefined;
 
-  private constructor(folder: string, port: number) {
-    this.#folder = folder;
-    this.#port = port;
-  }
+  private constructor(private readonly folder: string, private readonly port: number) {}
 
   /**
-   * Makes the system and boots it.
+   * Makes the system.
    *
-   * @param folder For its disk.
-   * @returns The machine, once it has booted.
+   * @param folder Where its disk goes.
+   * @returns The machine, turned off.
    */
   static async make(folder: string): Promise<VirtualMachine> {
     const system = `${folder}/system`;
@@ -68,20 +63,20 @@ export class VirtualMachine implements Machine {
     await Deno.writeTextFile(`${system}/etc/systemd/system/shell.service`, SHELL);
     await Deno.writeTextFile(`${system}/usr/lib/run-script`, RUN_SCRIPT);
     await output("sh", "-ec", MAKE_DISK, "sh", system, folder);
-    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // finds a port that is free
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // finds a free port
     return new VirtualMachine(folder, listener.addr.port);
   }
 
   /** Turns it on, and waits until it has booted. */
   async turnOn(): Promise<void> {
-    const disk = `file=${this.#folder}/disk,if=virtio,format=raw,cache=unsafe`;
+    const disk = `file=${this.folder}/disk,if=virtio,format=raw,cache=unsafe`;
     this.#qemu = new Deno.Command("qemu-system-x86_64", {
       args: [
         ...["-cpu", "max,la57=off", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "4096", "-display", "none"],
-        ...["-kernel", `${this.#folder}/kernel`, "-initrd", `${this.#folder}/initrd`],
+        ...["-kernel", `${this.folder}/kernel`, "-initrd", `${this.folder}/initrd`],
         ...["-append", "console=ttyS0 root=/dev/vda rw quiet mitigations=off net.ifnames=0"],
-        ...["-drive", disk, "-serial", `file:${this.#folder}/console`, "-device", "virtio-net-pci,netdev=net"],
-        ...["-netdev", `user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${this.#port}-:22`],
+        ...["-drive", disk, "-serial", `file:${this.folder}/console`, "-device", "virtio-net-pci,netdev=net"],
+        ...["-netdev", `user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${this.port}-:22`],
       ],
       stdin: "null",
       stdout: "null",
@@ -97,7 +92,7 @@ export class VirtualMachine implements Machine {
         await this.run("systemctl is-system-running --wait | grep -qE 'running|degraded'");
         return;
       } catch (error) {
-        if (performance.now() - start > DEADLINE) throw error;
+        if (performance.now() - start > BOOT_TIMEOUT_MS) throw error;
         await new Promise((resolve) => setTimeout(resolve, 500));
       }
     }
@@ -112,7 +107,7 @@ export class VirtualMachine implements Machine {
 
   /** Runs a script. */
   async run(script: string): Promise<string> {
-    using conn = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
     const writer = conn.writable.getWriter();
     await writer.write(new TextEncoder().encode(inside(script)));
     await conn.closeWrite();
@@ -122,7 +117,7 @@ export class VirtualMachine implements Machine {
     return text;
   }
 
-  /** Ends it. */
+  /** Turns it off. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cutPower();
   }

@@ -1,5 +1,5 @@
 /**
- * The service where memory limits hold, on a machine that is slow, restarted and turned off: run with `--full`.
+ * The service on a slow machine that enforces memory limits, is rebooted and loses power: run with `--full`.
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -9,13 +9,13 @@ import { documented } from "./documented.ts";
 import { crowd, echo, retry } from "./scripts.ts";
 import { VirtualMachine } from "./virtual_machine.ts";
 
-const NAME = "the service where memory limits hold";
+const NAME = "the service on a machine that enforces memory limits";
 const full = Deno.args.includes("--full");
 
 Deno.test({
   ...(full
     ? needing(NAME, "root", "mmdebstrap", "systemd-nspawn", "qemu-system-x86_64", "mke2fs")
-    : { name: `${NAME} (left out: takes --full)`, ignore: true }),
+    : { name: `${NAME} (left out: needs --full)`, ignore: true }),
   async fn(t) {
     await using cleanup = new AsyncDisposableStack();
     const { path: folder } = cleanup.use(new TemporaryFolder("echo-machine-"));
@@ -23,7 +23,7 @@ Deno.test({
     await using machine = await VirtualMachine.make(folder);
     const run = (script: string) => machine.run(script);
 
-    await step("boots, and starts by the documented lines", async () => {
+    await step("boots, and starts by the documented commands", async () => {
       await machine.turnOn();
       const printed = await run(`${documented("systemctl restart systemd-sysctl")}; ${echo("hello")}`);
       assertMatch(printed, /Active: active \(running\)[^]*hello$/);
@@ -31,7 +31,7 @@ Deno.test({
     });
 
     for (const [count, bytes] of [[3500, 1_000_000], [6000, 120_000], [18_000, 16_000]] as const) {
-      await step(`serves good clients beside ${count} who send ${bytes} bytes and read nothing`, async () => {
+      await step(`serves well-behaved clients beside ${count} that send ${bytes} bytes and read nothing`, async () => {
         const printed = await run(`${CROWD_NETWORK}; systemctl restart echo-server; ulimit -n 100000
           ip netns exec crowd ${crowd(`10.9.0.1 unread ${count} ${bytes}`)} >/run/unread 2>&1 & crowd=$!
           ${crowd("127.0.0.1 good 45")} >/run/good
@@ -40,8 +40,8 @@ Deno.test({
           sed -n 's/^sock //p' $group/memory.stat; systemctl show --property=NRestarts --value echo-server
           cat /run/good; kill $crowd; wait $crowd || :; ip link del outer; ip netns del crowd`);
         const [peak = "", kernel = "", restarts, outcome = ""] = printed.trim().split("\n");
-        console.log(`${Number(peak) >> 20} MiB at most, ${Number(kernel) >> 20} MiB of it the kernel's at the end`);
-        assert(Number(kernel) <= 65_536 * count, `the kernel holds ${kernel} bytes`);
+        console.log(`peak ${Number(peak) >> 20} MiB; ${Number(kernel) >> 20} MiB in the kernel's buffers at the end`);
+        assert(Number(kernel) <= 65_536 * count, `the kernel's buffers hold ${kernel} bytes`);
         assertEquals(restarts, "0");
         assertEquals(JSON.parse(outcome), { served: 450, failures: [] });
       });
@@ -59,7 +59,7 @@ Deno.test({
       await run("systemctl start echo-server");
     });
 
-    await step("is there again after a reboot, and goes on in its log", async () => {
+    await step("serves again after a reboot, and appends to the same log", async () => {
       const before = Number(await run(LINES));
       const boot = await run("cat /proc/sys/kernel/random/boot_id; (sleep 1; systemctl reboot) >/dev/null 2>&1 &");
       for (let now = boot; now === boot;) {
@@ -71,13 +71,13 @@ Deno.test({
       assertEquals(Number(await run(LINES)), before + 1);
     });
 
-    await step("is there again after a power cut under load, and goes on in its log", async () => {
+    await step("serves again after a power cut under load, and appends to the same log", async () => {
       await run(`rm -f /run/enough; ${crowd("127.0.0.1 steady 16")} >/run/steady 2>&1 &
-        ${retry("grep -q way /run/steady")}; sleep 10`);
+        ${retry("grep -q running /run/steady")}; sleep 10`);
       await machine.cutPower();
       await machine.turnOn();
       assertEquals(await run(echo("again")), "again");
-      // The kernel loses what it has not written yet, and may leave bytes of zero where it was.
+      // The kernel loses what it has not written yet, and may leave zero bytes in its place.
       assertMatch(await run(`tail -c 100 ${LOG}`), /\[client 1\]: received 5 bytes\n$/);
     });
   },
@@ -87,8 +87,8 @@ const LOG = "/var/log/echo-server/access.log";
 const LINES = `wc -l <${LOG}`;
 
 /**
- * A network for clients who take nothing into their own kernel's buffers, with packets so large that the server's kernel
- * takes much at once, as on a fast network; and the memory for TCP that a machine with 32 GB has.
+ * A network for clients whose own kernel buffers next to nothing, with packets so large that the server's kernel takes
+ * much at once, as on a fast network; and the memory for TCP of a machine with 32 GB.
  */
 const CROWD_NETWORK = `
 ip netns add crowd; ip link add outer mtu 65535 type veth peer name inner mtu 65535 netns crowd

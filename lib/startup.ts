@@ -1,0 +1,76 @@
+/**
+ * Opens the listener and the access log's file, or explains in one line why not and what to do.
+ *
+ * @module
+ */
+
+import { errorMessage } from "./errors.ts";
+
+/**
+ * Connections that may be pending before accept. Linux caps it at `net.core.somaxconn`, 4096 by default (listen(2)). With
+ * Deno's own default of 511 the SYNs of a larger burst are dropped, and sent again only a second later.
+ */
+export const BACKLOG = 4096;
+
+/** Thrown when the server cannot start. The message is one line that names what failed and gives a hint. */
+export class StartupError extends Error {}
+
+/**
+ * Listens for clients.
+ *
+ * @param hostname The address to listen on.
+ * @param port The port, 0 for any that is free.
+ * @param reusePort Whether other servers may listen on the same port (`SO_REUSEPORT`). Deno ignores it but on Linux.
+ * @throws {StartupError} If that fails.
+ */
+export function openListener(hostname: string, port: number, reusePort: boolean): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
+  } catch (cause) {
+    const address = formatAddress(hostname, port);
+    const privileged = "this user may not use the port; choose one from 1024 on with --port";
+    throw startupError(`cannot listen on ${address}`, cause, `--allow-net=${address}`, privileged);
+  }
+}
+
+/**
+ * Opens a file to append to. A missing file is created, and so is a missing folder.
+ *
+ * @param path Where the file is.
+ * @throws {StartupError} If that fails.
+ */
+export function openLogFile(path: string): Deno.FsFile {
+  const open = () => Deno.openSync(path, { append: true, create: true });
+  const slash = Math.max(path.lastIndexOf("/"), Deno.build.os === "windows" ? path.lastIndexOf("\\") : -1);
+  const folder = slash < 0 ? "." : path.slice(0, slash) || "/";
+  try {
+    try {
+      return open();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      Deno.mkdirSync(folder, { recursive: true });
+      return open();
+    }
+  } catch (cause) {
+    const denied = `this user may not write there; choose another place with --access-log, or run: ` +
+      `sudo install -d -o "$(id -un)" ${folder}`;
+    throw startupError(`cannot open the access log ${path}`, cause, `--allow-write=${folder}`, denied);
+  }
+}
+
+/** Formats an address as flags and URLs have it: `hostname:port`, an IPv6 address in brackets. */
+export function formatAddress(hostname: string, port: number): string {
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}
+
+function startupError(what: string, cause: unknown, permission: string, denied: string): StartupError {
+  const { NotCapable, AddrInUse, AddrNotAvailable, PermissionDenied } = Deno.errors;
+  const hints: [new () => Error, string][] = [
+    [NotCapable, `the permission is missing; run again with ${permission} before main.ts`],
+    [AddrInUse, "the port is taken; choose another with --port, or find the process with: ss -ltnp"],
+    [AddrNotAvailable, "no interface has that address; choose another with --hostname"],
+    [PermissionDenied, denied],
+  ];
+  const [, hint] = hints.find(([Class]) => cause instanceof Class) ?? [];
+  return new StartupError(`${what}: ${hint ?? errorMessage(cause)}`, { cause });
+}
