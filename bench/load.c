@@ -1,4 +1,4 @@
-// The load: clients that connect, send a message, half-close, read to the end and compare every byte.
+// The load generator: clients that connect, send a message, half-close, read to EOF and compare every byte.
 // One thread and a closed loop: as soon as a client has ended, the next one connects.
 // Build: cc -O2 -o load load.c    Run: load PORT BYTES AT_A_TIME CLIENTS WARM_UP IDLE SEND_AT_MOST PID...
 //
@@ -7,23 +7,14 @@
 // line is the result in JSON, in milliseconds.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-// So many clients in a row send different stretches of the random bytes, so that an echo to the wrong client is seen.
+#include "common.h"
+
+// So many clients in a row send different parts of the random bytes, so that an echo to the wrong client is noticed.
 enum { SHIFTS = 251 };
 
 struct client {
@@ -38,52 +29,9 @@ static int port, epoll;
 static size_t bytes, send_at_most;
 static char *pool;
 
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
-
 static void wrong(const char *what, size_t at) {
   fprintf(stderr, "%s after %zu of %zu bytes\n", what, at, bytes);
   exit(1);
-}
-
-static double milliseconds(clockid_t clock) {
-  struct timespec t;
-  if (clock_gettime(clock, &t) < 0) die("clock_gettime");
-  return 1e3 * t.tv_sec + t.tv_nsec / 1e6;
-}
-
-// How many more clients fit into the server's queue of those who wait for its accept, with a quarter to spare. If it
-// overflowed, what was measured would be the second after which the kernel tries again.
-static int room_in_queue(void) {
-  static int diag = -1;
-  if (diag < 0) diag = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
-  struct {
-    struct nlmsghdr header;
-    struct inet_diag_req_v2 request;
-  } question = {
-      .header = {.nlmsg_len = sizeof question, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
-      .request = {.sdiag_family = AF_INET,
-                  .sdiag_protocol = IPPROTO_TCP,
-                  .idiag_states = 1 << TCP_LISTEN,
-                  .id = {.idiag_sport = htons(port), .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}},
-  };
-  struct {
-    struct nlmsghdr header;
-    struct inet_diag_msg of;
-    char more[4096];
-  } answer;
-  if (diag < 0 || send(diag, &question, sizeof question, 0) < 0) die("sock_diag");
-  if (recv(diag, &answer, sizeof answer, 0) < 0) die("sock_diag");
-  if (answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY) wrong("no listener found", 0);
-  return (int)(answer.of.idiag_wqueue - answer.of.idiag_wqueue / 4) - (int)answer.of.idiag_rqueue;
-}
-
-static bool may_connect(void) {
-  static int room;
-  if (room <= 0) room = room_in_queue();
-  return room-- > 0;
 }
 
 static void watch(struct client *c, unsigned events) {
@@ -92,8 +40,8 @@ static void watch(struct client *c, unsigned events) {
   c->watched = true;
 }
 
-// Each client has a source address of its own for a while: connections that have ended keep their port for a minute, and
-// the search for one that is free would slow down those that come later.
+// 65,536 clients in a row have different source addresses: closed connections keep their port for a minute, and the search
+// for a free one would slow down later clients.
 static void connect_client(struct client *c) {
   static unsigned connected;
   int on = 1;
@@ -113,7 +61,7 @@ static void send_rest(struct client *c) {
   while (c->sent < bytes) {
     size_t rest = bytes - c->sent;
     ssize_t n = send(c->fd, c->message + c->sent, rest < send_at_most ? rest : send_at_most, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN) return watch(c, EPOLLOUT); // or the handshake is not over yet
+    if (n < 0 && errno == EAGAIN) return watch(c, EPOLLOUT); // or the handshake is not complete yet
     if (n < 0) die("send");
     c->sent += n;
   }
@@ -125,30 +73,30 @@ static void send_rest(struct client *c) {
 static bool receive(struct client *c, bool half_closed) {
   static char chunk[1 << 18];
   for (;;) {
-    size_t room = bytes - c->received + 1;
-    if (room > sizeof chunk) room = sizeof chunk;
-    ssize_t n = recv(c->fd, chunk, room, 0);
+    size_t wanted = bytes - c->received + 1;
+    if (wanted > sizeof chunk) wanted = sizeof chunk;
+    ssize_t n = recv(c->fd, chunk, wanted, 0);
     if (n < 0 && errno == EAGAIN) return false;
     if (n < 0) die("recv");
-    if (c->received + n > bytes) wrong("the echo goes on", bytes);
+    if (c->received + n > bytes) wrong("the echo is longer than the message", bytes);
     if (memcmp(chunk, c->message + c->received, n)) wrong("a byte of the echo is wrong", c->received);
     c->received += n;
-    if (n == 0 || (half_closed && (size_t)n < room)) break;
-    if ((size_t)n < room) return false;
+    if (n == 0 || (half_closed && (size_t)n < wanted)) break;
+    if ((size_t)n < wanted) return false;
   }
   if (c->received < bytes) wrong("the echo ended", c->received);
   close(c->fd);
   return true;
 }
 
-// Serves so many clients, so many at a time, and writes down how long each took.
+// Runs `count` clients, `at_a_time` of them at a time, and records the latency of each.
 static void run(struct client *clients, int at_a_time, int count, double *latencies) {
   static unsigned number;
   int idle = at_a_time < count ? at_a_time : count, left = count, ended = 0; // clients[0..idle) are to connect
   struct client *waiting[idle];
   for (int i = 0; i < idle; i++) waiting[i] = &clients[i];
   while (ended < count) {
-    for (; idle > 0 && left > 0 && may_connect(); left--) {
+    for (; idle > 0 && left > 0 && may_connect(port); left--) {
       struct client *c = waiting[--idle];
       *c = (struct client){.message = pool + number++ % SHIFTS, .begin = milliseconds(CLOCK_MONOTONIC)};
       connect_client(c);
@@ -170,33 +118,7 @@ static void run(struct client *clients, int at_a_time, int count, double *latenc
 static void pause_at(const char *reached) {
   puts(reached);
   fflush(stdout);
-  if (getchar() == EOF) exit(1); // the runner is gone
-}
-
-// The CPU time of the servers, in milliseconds.
-static double cpu_of(int count, char **pids) {
-  double sum = 0;
-  for (int i = 0; i < count; i++) {
-    clockid_t clock;
-    if (clock_getcpuclockid(atoi(pids[i]), &clock)) die("clock_getcpuclockid");
-    sum += milliseconds(clock);
-  }
-  return sum;
-}
-
-// The time that the machine's cores were not idle, since some moment in the past, in milliseconds.
-static double busy(void) {
-  unsigned long user, nice, system, idle, iowait;
-  FILE *stat = fopen("/proc/stat", "r");
-  if (!stat || fscanf(stat, "cpu %lu %lu %lu %lu %lu", &user, &nice, &system, &idle, &iowait) != 5) die("/proc/stat");
-  fclose(stat);
-  // The other fields are not measured but counted, by who runs when the clock ticks.
-  return milliseconds(CLOCK_MONOTONIC) * sysconf(_SC_NPROCESSORS_ONLN) - 1e3 * (idle + iowait) / sysconf(_SC_CLK_TCK);
-}
-
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
+  if (getchar() == EOF) exit(1); // the runner has exited
 }
 
 int main(int argc, char **argv) {
@@ -208,10 +130,7 @@ int main(int argc, char **argv) {
   bytes = atol(argv[2]);
   int at_a_time = atoi(argv[3]), count = atoi(argv[4]), warm_up = atoi(argv[5]), idle = atoi(argv[6]);
   send_at_most = atol(argv[7]);
-  struct rlimit files;
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  raise_descriptor_limit();
 
   pool = malloc(bytes + SHIFTS);
   struct client *clients = calloc(at_a_time, sizeof *clients);
@@ -224,7 +143,7 @@ int main(int argc, char **argv) {
   run(clients, at_a_time, warm_up, latencies);
   pause_at("warm");
   for (int i = 0; i < idle; i++) {
-    while (!may_connect()) usleep(1000);
+    while (!may_connect(port)) usleep(1000);
     connect_client(&(struct client){0});
   }
   if (idle) pause_at("held");
@@ -240,6 +159,6 @@ int main(int argc, char **argv) {
 
   qsort(latencies, count, sizeof *latencies, by_size);
   printf("{\"elapsed\":%f,\"serverCpu\":%f,\"loadCpu\":%f,\"othersCpu\":%f,\"p50\":%f,\"p99\":%f}\n", elapsed, servers,
-         own, all - servers - own, latencies[(count + 1) / 2 - 1], latencies[(99 * count + 99) / 100 - 1]);
+         own, all - servers - own, percentile(latencies, count, 50), percentile(latencies, count, 99));
   return 0;
 }

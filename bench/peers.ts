@@ -11,24 +11,24 @@ export interface Peer {
   command: (at: Place) => [string, ...string[]];
   /** Whether it has no log. */
   noLog?: true;
-  /** How many of it are started on one port; one, if it is not said. */
+  /** How many instances are started on one port. Default: 1. */
   instances?: number;
-  /** The only workloads that it is there for. */
+  /** The only workloads that it is measured under. Default: all. */
   only?: readonly string[];
   /** Throws {@linkcode Unable}, if this server cannot be measured. */
   check?: () => Promise<void>;
-  /** The command that shows the version of its tool, and the Debian package that brings the tool. */
+  /** The command that prints the version of its tool, and the Debian package of the tool. */
   tool?: { version: [string, ...string[]]; package: string };
 }
 
-/** Says why a server cannot be measured. */
+/** Thrown when a server cannot be measured. The message says why. */
 export class Unable extends Error {}
 
 /** Where a server is started. */
 export interface Place {
   /** The port it listens on, on every address. */
   port: number;
-  /** The folder for its log, and its log. */
+  /** The folder of its log, and the path of its log. */
   folder: string;
   log: string;
   /** The folder with what was built. */
@@ -50,6 +50,7 @@ export function peers(main: string): Peer[] {
     `--access-log=${log}`,
     "--log-level=warning",
     "--max-clients=12000", // 10,000 idle clients and some beside them
+    "--max-buffered=12G", // what a flood sends is buffered, since it never half-closes
     ...flags,
   ];
   return [

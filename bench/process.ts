@@ -1,6 +1,6 @@
-/** The memory of a running process, as Linux counts it. Deno keeps `/proc` to itself, hence `cat`. */
+/** The memory of a running process, as Linux counts it. Deno does not let this script read `/proc`, hence `cat`. */
 
-/** Memory of a process that is resident now, and the most that was since the last {@linkcode resetPeak}, in bytes. */
+/** Resident memory of a process now, and its peak since the last {@linkcode resetPeak}, in bytes. */
 export async function memory(pid: number): Promise<{ resident: number; peak: number }> {
   const status = await run("cat", [`/proc/${pid}/status`]);
   const bytes = (name: string) => {
@@ -11,7 +11,7 @@ export async function memory(pid: number): Promise<{ resident: number; peak: num
   return { resident: bytes("VmRSS"), peak: bytes("VmHWM") };
 }
 
-/** Sets the peak of a process back to what is resident now. The process must belong to the caller. */
+/** Resets the peak of a process to what is resident now. The process must belong to the caller. */
 export async function resetPeak(pid: number): Promise<void> {
   await run("tee", [`/proc/${pid}/clear_refs`], "5");
 }

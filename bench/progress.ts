@@ -1,4 +1,4 @@
-/** Says on stderr how far a run has come. */
+/** Reports on stderr how far a run is. */
 export class Progress {
   readonly #steps: number;
   readonly #begin = performance.now();
@@ -20,7 +20,7 @@ export class Progress {
   }
 
   #show(text: string): void {
-    // On a terminal each line takes the place of the one before it.
+    // On a terminal each line replaces the previous one.
     const line = Deno.stderr.isTerminal() ? `\r\x1b[K${text}` : text.replace(/\n?$/, "\n");
     Deno.stderr.writeSync(new TextEncoder().encode(line));
   }

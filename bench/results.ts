@@ -1,34 +1,54 @@
-/** The results of a run, as they stand in `results.json`. */
+/** The results of a run, in the format of `results.json`. */
 
-/** What one measurement, or the median of several, brought. */
+/** One measurement, or the medians of several. */
 export interface Figures {
   /** CPU time of the server for each client, in microseconds. */
   cpuPerClient: number;
-  /** The least and the most of it in any round: how far the figure can be trusted. */
-  cpuRange: [least: number, most: number];
+  /** The minimum and maximum in any round: how far the median can be trusted. */
+  cpuRange: [min: number, max: number];
   clientsPerSecond: number;
-  /** Milliseconds from connect to end. */
+  /** Milliseconds from a client's connect to its end: the median and the 99th percentile. */
   p50: number;
   p99: number;
   /** Cores that the server, the load and everything else on the machine used meanwhile. */
   serverCores: number;
   loadCores: number;
   othersCores: number;
-  /** The most memory that was resident under load, and how much of it was not yet before the load, in bytes. */
+  /** The peak of resident memory under load, and by how much it was above that before the load, in bytes. */
   peak: number;
   peakOverIdle: number;
-  /** Memory of each idle client, in bytes; only where there were some. */
+  /** Memory of each idle client, in bytes; only in a workload that has some. */
   perIdleClient?: number;
 }
 
-/** All that one run of the benchmark brought. */
+/** One measurement of ordinary clients beside a flood, or the medians of several. */
+export interface FloodFigures {
+  /** Ordinary clients served. */
+  clients: number;
+  /** Milliseconds from the connect of an ordinary client to its end: the median, the 99th percentile and the maximum. */
+  p50: number;
+  p99: number;
+  worst: number;
+  /** Bytes that the flood has sent. */
+  bytesPerSecond: number;
+  /** Connections of the flood that the server dropped; each was replaced. */
+  dropped: number;
+  /** Cores that the server, the flood and everything else on the machine used meanwhile. */
+  serverCores: number;
+  loadCores: number;
+  othersCores: number;
+  /** The peak of resident memory, in bytes. */
+  peak: number;
+}
+
+/** The results of one run of the benchmark. */
 export interface Results {
   date: string;
   /** With the average number of processes that ran or waited in the minute before. */
   machine: { cpu: string; cores: number; memory: string; kernel: string; loadBefore: number };
   /** Version by tool. */
   versions: Record<string, string>;
-  /** Rounds of which the figures are the medians, and whether each was cut short. */
+  /** The number of rounds that the medians are of, and whether each was shortened by `--quick`. */
   rounds: number;
   quick: boolean;
   /** What was not measured, and why. */
@@ -37,6 +57,8 @@ export interface Results {
   startTime: Record<string, number>;
   /** By workload, then by server. */
   figures: Record<string, Record<string, Figures>>;
+  /** By flood, then by server. Results of older runs have none. */
+  floods?: Record<string, Record<string, FloodFigures>>;
 }
 
 /** The server under test. */
@@ -45,16 +67,16 @@ export const SUBJECT = "echo-server";
 /** Two instances of it on one port. */
 export const TWO_SUBJECTS = "2 x echo-server";
 
-/** The server that shows what the kernel lets anyone reach. */
+/** The server that shows the lower bound that the kernel sets. */
 export const LIMIT = "C epoll";
 
-/** The server that shows what Deno lets a script reach. */
+/** The server that shows the lower bound for a script in Deno. */
 export const FLOOR = "Deno floor";
 
 /** The script that the start is compared with. */
 export const BARE_START = "listen only";
 
-/** A figure, if that workload was put on that server. */
+/** A measured value, if that server was measured under that workload. */
 export function figure(
   results: Results,
   workload: string,
@@ -64,20 +86,25 @@ export function figure(
   return results.figures[workload]?.[server]?.[name];
 }
 
-/** What had no core left, and so set the clients per second. A server with more than one thread may fill the machine. */
-export function full({ serverCores, loadCores }: Figures, cores: number): "server" | "load" | "machine" | "neither" {
+/** What limited the clients per second by using up a core. A server with several threads may use up the machine. */
+export function bottleneck(
+  { serverCores, loadCores }: Figures,
+  cores: number,
+): "server" | "load" | "machine" | "neither" {
   if (loadCores >= 0.9 && loadCores > serverCores) return "load";
   if (serverCores > 1.1 && serverCores + loadCores > 0.9 * cores) return "machine";
   return serverCores >= 0.9 ? "server" : "neither";
 }
 
-/** Cores that others may use on a machine that counts as quiet: the kernel's own threads take some. */
+/** Cores that other processes may use on a machine that counts as quiet: the kernel's own threads use some. */
 const QUIET = 0.3;
 
-/** The workloads during which others used the machine, so that nothing can be told from the figures. */
-export function disturbed({ figures }: Results): { workload: string; othersCores: number }[] {
-  return Object.entries(figures).flatMap(([workload, servers]) => {
-    const othersCores = Math.max(...Object.values(servers).map((each) => each.othersCores));
-    return othersCores > QUIET ? [{ workload, othersCores }] : [];
-  });
+/** The workloads during which other processes used the machine, so that the measurements are not reliable. */
+export function disturbed({ figures, floods }: Results): { workload: string; othersCores: number }[] {
+  return Object.entries<Record<string, { othersCores: number }>>({ ...figures, ...floods }).flatMap(
+    ([workload, servers]) => {
+      const othersCores = Math.max(...Object.values(servers).map((each) => each.othersCores));
+      return othersCores > QUIET ? [{ workload, othersCores }] : [];
+    },
+  );
 }

@@ -1,31 +1,31 @@
-/** Measures the server against its peers: `deno task bench --help`. */
+/** Compares the server with others: `deno task bench --help`. */
 import { parseArgs } from "node:util";
-import { buildLoad, measure, median, medians } from "./measure.ts";
+import { buildLoad, floodMedians, measure, measureFlood, median, medians } from "./measure.ts";
 import { LISTEN_ONLY, type Peer, peers, Unable } from "./peers.ts";
 import { run } from "./process.ts";
 import { Progress } from "./progress.ts";
-import { resultsTable, startTable, summaryTable, targetsTable } from "./report.ts";
-import { disturbed, type Figures, type Results } from "./results.ts";
+import { floodTable, resultsTable, startTable, summaryTable, targetsTable } from "./report.ts";
+import { disturbed, type Figures, type FloodFigures, type Results } from "./results.ts";
 import { killAll, start } from "./server.ts";
 import { judge } from "./targets.ts";
-import { quick, WORKLOADS } from "./workloads.ts";
+import { FLOODS, quick, quickFlood, WORKLOADS } from "./workloads.ts";
 
-const HELP = `Measures the server against its peers.
+const HELP = `Compares the server with others that do the same.
 
 usage: deno task bench [options]
 
-  --quick              a fifth of the clients and one round
+  --quick              a fifth of the clients, a fourth of the time, one round
   --rounds=N           rounds, interleaved over servers and workloads [3]
-  --peers=LIST         of these servers only
-  --workloads=LIST     of these workloads only
+  --peers=LIST         only these servers
+  --workloads=LIST     only these workloads
   --server=PATH        the main.ts to measure [the one of this checkout]
   --out=FOLDER         write results.json, results.svg and scaling.svg there
-                       [bench, if there is no other option and the machine was
-                       quiet; else not written]
-  --show               measure nothing, print what is in bench/results.json
+                       [bench, if there is no option and the machine was quiet;
+                       else not written]
+  --show               measure nothing, print bench/results.json
 
 servers:   ${peers("").map(({ name }) => name).join(", ")}
-workloads: ${WORKLOADS.map(({ name }) => name).join(", ")}, start`;
+workloads: ${[...WORKLOADS, ...FLOODS].map(({ name }) => name).join(", ")}, start`;
 
 /** The name, among the workloads, of the time from spawn to listening. */
 const START = "start";
@@ -62,12 +62,13 @@ function print(results: Results): void {
   const others = disturbed(results).map(({ workload, othersCores }) => `${workload}: ${othersCores.toFixed(2)} cores`);
   const parts = [
     resultsTable(results),
+    floodTable(results),
     startTable(results),
     summaryTable(results),
     ...Object.entries(results.notMeasured).map(([name, why]) => `not measured: ${name} (${why})`),
     others.length === 0
       ? targetsTable(judge(results))
-      : `Others used this machine, so nothing is judged:\n${others.join("\n")}`,
+      : `Other processes used this machine, so no target is checked:\n${others.join("\n")}`,
   ];
   console.log(parts.filter((part) => part !== "").join("\n\n"));
 }
@@ -95,16 +96,21 @@ function readFlags() {
     if (!Number.isInteger(rounds) || rounds < 1) {
       throw new Error(`--rounds takes a number from 1, not "${values.rounds}"`);
     }
-    const names = choose([...WORKLOADS.map(({ name }) => name), START], (name) => name, values.workloads);
+    const names = choose(
+      [...[...WORKLOADS, ...FLOODS].map(({ name }) => name), START],
+      (name) => name,
+      values.workloads,
+    );
     return {
       show: values.show ?? false,
       isQuick,
       rounds,
       servers: choose(peers(server), ({ name }) => name, values.peers),
       workloads: WORKLOADS.filter(({ name }) => names.includes(name)).map((each) => isQuick ? quick(each) : each),
+      floods: FLOODS.filter(({ name }) => names.includes(name)).map((each) => isQuick ? quickFlood(each) : each),
       starts: names.includes(START) ? STARTS_PER_ROUND : 0,
       out: values.out,
-      whole: Object.keys(values).length === 0, // only such a run may take the place of the results in the repository
+      whole: Object.keys(values).length === 0, // only such a run may replace the results in the repository
     };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
@@ -120,19 +126,22 @@ function choose<T>(all: readonly T[], name: (each: T) => string, list?: string):
 }
 
 async function measureAll(): Promise<Results> {
-  const { workloads, rounds, starts } = flags;
+  const { rounds, starts } = flags;
   const before = await machine();
   if (before.loadBefore > 0.5) {
-    console.error(`others use this machine, or did a moment ago (load ${before.loadBefore})`);
+    console.error(`other processes use this machine, or did until a moment ago (load ${before.loadBefore})`);
   }
   const { versions, ready, notMeasured } = await prepare(flags.servers);
-  const figures = new Map(workloads.map((each) => {
-    const able = ready.filter(({ only }) => only === undefined || only.includes(each.name));
-    return [each, new Map<Peer, Figures[]>(able.map((peer) => [peer, []]))];
+  const able = (workload: string) => ready.filter(({ only }) => only === undefined || only.includes(workload));
+  const figures = new Map(flags.workloads.map((each) => {
+    return [each, new Map<Peer, Figures[]>(able(each.name).map((peer) => [peer, []]))];
+  }));
+  const floods = new Map(flags.floods.map((each) => {
+    return [each, new Map<Peer, FloodFigures[]>(able(each.name).map((peer) => [peer, []]))];
   }));
   const single = ready.filter(({ only }) => only === undefined);
   const startTimes = new Map<Peer, number[]>([LISTEN_ONLY, ...single].map((peer) => [peer, []]));
-  const measurements = [...figures.values()].reduce((count, byPeer) => count + byPeer.size, starts);
+  const measurements = [...figures.values(), ...floods.values()].reduce((count, byPeer) => count + byPeer.size, starts);
   const progress = new Progress(rounds * measurements);
 
   for (let round = 1; round <= rounds; round++) {
@@ -140,6 +149,12 @@ async function measureAll(): Promise<Results> {
       for (const [peer, all] of byPeer) {
         progress.step(`round ${round} of ${rounds}: ${workload.name}: ${peer.name}`);
         all.push(await measure(peer, scratch, workload));
+      }
+    }
+    for (const [flood, byPeer] of floods) {
+      for (const [peer, all] of byPeer) {
+        progress.step(`round ${round} of ${rounds}: ${flood.name}: ${peer.name}`);
+        all.push(await measureFlood(peer, scratch, flood));
       }
     }
     for (let i = 1; i <= starts; i++) {
@@ -163,15 +178,16 @@ async function measureAll(): Promise<Results> {
     notMeasured,
     startTime: starts > 0 ? byName(startTimes, median) : {},
     figures: Object.fromEntries([...figures].map(([{ name }, byPeer]) => [name, byName(byPeer, medians)])),
+    floods: Object.fromEntries([...floods].map(([{ name }, byPeer]) => [name, byName(byPeer, floodMedians)])),
   };
 }
 
-/** Asks each server's tool for its version and builds what must be built. */
+/** Finds the version of each server's tool, and builds what must be built. */
 async function prepare(servers: Peer[]) {
   const built = `${scratch}/built`;
   await Deno.mkdir(built);
   await buildLoad(built).catch((error) => {
-    throw error instanceof Deno.errors.NotFound ? new Unable("the load is written in C: install gcc") : error;
+    throw error instanceof Deno.errors.NotFound ? new Unable("the load generator is written in C: install gcc") : error;
   });
   const versions: Record<string, string> = { deno: Deno.version.deno, v8: Deno.version.v8 };
   const notMeasured: Record<string, string> = {};

@@ -1,4 +1,4 @@
-/** Starts a server for one measurement, and always ends it. */
+/** Starts a server for one measurement, and always stops it. */
 import type { Peer, Place } from "./peers.ts";
 
 /** A server that listens. Disposing of it kills it and removes its folder. */
@@ -13,7 +13,7 @@ export interface Server extends AsyncDisposable {
 
 const running = new Set<Deno.ChildProcess>();
 
-/** Kills whatever still runs: for signals, which run no `finally`. */
+/** Kills what is still running: for signals, after which no `finally` runs. */
 export function killAll(): void {
   for (const child of running) kill(child);
 }
@@ -22,12 +22,12 @@ function kill(child: Deno.ChildProcess): void {
   try {
     child.kill("SIGKILL");
   } catch {
-    // It has ended by itself.
+    // It has exited by itself.
   }
 }
 
-/** How long a server may take to listen, in milliseconds. */
-const START_TIMEOUT = 10_000;
+/** Milliseconds that a server may take until it listens. */
+const START_TIMEOUT_MS = 10_000;
 
 /**
  * Starts a server on a free port and waits until it listens.
@@ -58,9 +58,9 @@ export async function start(peer: Peer, scratch: string): Promise<Server> {
     children.push(child);
     running.add(child);
     child.status.then(() => ended = true);
-    // Where the instance before it listens on the same port, its log tells that it is there.
+    // If the instance before it listens on the same port, its log shows that it has started.
     while (!(await listens(port) && (logs.length === 1 || await exists(log)))) {
-      if (ended || performance.now() - spawned > START_TIMEOUT) {
+      if (ended || performance.now() - spawned > START_TIMEOUT_MS) {
         await dispose();
         throw new Error(`${peer.name} ${ended ? "ended" : "did not listen in time"}: ${command} ${args.join(" ")}`);
       }

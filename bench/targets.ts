@@ -1,18 +1,19 @@
-/** What the server is to reach, most of it as ratios to its peers in the same run. */
+/** The targets, most of them ratios to other servers in the same run. */
 import { BARE_START, figure, type Figures, FLOOR, LIMIT, type Results, SUBJECT } from "./results.ts";
+import { FLOODS } from "./workloads.ts";
 
-/** One target and what became of it. */
+/** One target, and whether it was met. */
 export interface Verdict {
   workload: string;
   target: string;
-  /** What was measured, in the words of the target; undefined if it was not. */
+  /** What was measured, in the target's unit; undefined if it was not measured. */
   measured?: string;
   met?: boolean;
 }
 
 const MIB = 1024 ** 2;
 
-/** At most so many times the CPU of each of these servers. */
+/** The maximum ratio of CPU to each of these servers. */
 const CPU: Record<string, Record<string, number>> = {
   "64 B x 64": { [FLOOR]: 1.06, Node: 0.55, "plain Deno": 0.42 },
   "64 B x 1000": { [FLOOR]: 1.06, Node: 0.55, "plain Deno": 0.42 },
@@ -21,13 +22,16 @@ const CPU: Record<string, Record<string, number>> = {
   "4 MB x 16": { Go: 0.25, Node: 0.65 },
 };
 
-/** At most so many times the p99 of the floor, wherever CPU is judged. */
+/** The maximum ratio of p99 to the floor, in every workload that has a target for CPU. */
 const P99 = 1.1;
 
-/** At most so many times the start of a bare script. */
+/** The maximum p99 of an ordinary client beside a flood, in milliseconds, or that of the lower bound if it is higher. */
+const FLOOD_P99_MS = 100;
+
+/** The maximum ratio of the start to that of a bare script. */
 const START = 1.9;
 
-/** At most so much, by itself. */
+/** Maximum absolute values. */
 const ABSOLUTE: {
   workload: string;
   figure: keyof Omit<Figures, "cpuRange">;
@@ -40,7 +44,7 @@ const ABSOLUTE: {
   { workload: "10000 idle", figure: "perIdleClient", name: "an idle client", unit: "KiB", per: 1024, limit: 6.2 },
 ];
 
-/** Holds the results against all targets. */
+/** Checks the results against all targets. */
 export function judge(results: Results): Verdict[] {
   const verdicts: Verdict[] = [];
   const ratio = (workload: string, name: string, limit: number, ours?: number, theirs?: number) => {
@@ -62,6 +66,15 @@ export function judge(results: Results): Verdict[] {
       workload,
       target: `${label} <= ${limit} ${unit}`,
       ...value === undefined ? {} : { measured: `${(value / per).toFixed(1)} ${unit}`, met: value <= limit * per },
+    });
+  }
+  for (const { name: workload } of FLOODS) {
+    const [ours, lowerBound] = [SUBJECT, LIMIT].map((server) => results.floods?.[workload]?.[server]?.p99);
+    const limit = Math.max(FLOOD_P99_MS, lowerBound ?? 0);
+    verdicts.push({
+      workload,
+      target: `p99 <= ${limit.toFixed(0)} ms${limit > FLOOD_P99_MS ? `, as ${LIMIT}` : ""}`,
+      ...ours === undefined ? {} : { measured: `${ours.toFixed(1)} ms`, met: ours <= limit },
     });
   }
   ratio("start to listening", `time / ${BARE_START}`, START, results.startTime[SUBJECT], results.startTime[BARE_START]);

@@ -1,4 +1,4 @@
-/** What is asked of each server. */
+/** The workloads that each server is measured under. */
 
 /** One kind of load. */
 export interface Workload {
@@ -12,9 +12,9 @@ export interface Workload {
   clients: number;
   /** Clients served before anything is measured. */
   warmUp: number;
-  /** Clients that connect before and send nothing while the others are served. */
+  /** Clients that connect first and send nothing while the others are served. */
   idle?: number;
-  /** Each byte is sent by a write of its own, with TCP_NODELAY. */
+  /** Each byte is sent by its own write, with TCP_NODELAY. */
   oneByteSends?: true;
 }
 
@@ -40,11 +40,35 @@ export const SERIES: readonly Workload[] = WORKLOADS
   .filter(({ name }) => name.startsWith("64 B x "))
   .toSorted((a, b) => a.atATime - b.atATime);
 
-/** The same with a fifth of the clients. */
+/** Connections that send without pause and never half-close, and beside them one ordinary client at a time. */
+export interface Flood {
+  /** Its name on the command line, in the table and in the results. */
+  name: string;
+  /** Connections that send without pause. */
+  connections: number;
+  /** Bytes that each sends at a time. */
+  bytes: number;
+  /** How long the ordinary clients are measured. */
+  seconds: number;
+}
+
+/** All floods, in the order in which they are measured and shown. They come after the workloads. */
+export const FLOODS: readonly Flood[] = [
+  { name: "flood 200 x 1000 B", connections: 200, bytes: 1000, seconds: 4 },
+  { name: "flood 1000 x 1000 B", connections: 1000, bytes: 1000, seconds: 4 },
+  { name: "flood 3000 x 1 B", connections: 3000, bytes: 1, seconds: 4 },
+];
+
+/** The same workload with a fifth of the clients. */
 export function quick(workload: Workload): Workload {
   return {
     ...workload,
     clients: Math.max(workload.atATime, Math.ceil(workload.clients / 5)),
     warmUp: Math.ceil(workload.warmUp / 5),
   };
+}
+
+/** The same flood for a fourth of the time. */
+export function quickFlood(flood: Flood): Flood {
+  return { ...flood, seconds: flood.seconds / 4 };
 }

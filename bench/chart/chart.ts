@@ -1,7 +1,7 @@
 /**
- * Draws the `results.json` of the folder that is named as two charts beside it.
+ * Draws the `results.json` of a folder as two charts beside it.
  *
- * It is a program of its own, with its own `deno.json`: what it imports is never downloaded by who runs the server.
+ * It is a separate program, with its own `deno.json`, so that the server's users do not download what it imports.
  *
  * @module
  */
@@ -9,39 +9,51 @@
 import * as vega from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
 import { type Figures, type Results, SUBJECT, TWO_SUBJECTS } from "../results.ts";
-import { SERIES } from "../workloads.ts";
+import { FLOODS, SERIES } from "../workloads.ts";
 
-/** Colours that are told apart on white and on black. The server under test has the one that stands out. */
+/** Colors that can be told apart on white and on black. The server under test has the one that stands out. */
 const ACCENT = "#e8743b";
 const OTHERS = "#8b949e";
 const LINES = ["#4393d6", "#4a9d4a", "#b98a1d", "#a371e0", OTHERS, "#c2589a"];
 
-/** Bars: what each server needs, a panel for each figure. */
+/** Bars: a panel for each measurement. */
 function barChart(results: Results): Promise<string> {
   const panels: { title: string; workload: string; figure: keyof Omit<Figures, "cpuRange">; per: number }[] = [
-    { title: "64 B × 64: µs of CPU a client", workload: "64 B x 64", figure: "cpuPerClient", per: 1 },
-    { title: "64 B × 1000: µs of CPU a client", workload: "64 B x 1000", figure: "cpuPerClient", per: 1 },
-    { title: "4 KiB × 64: µs of CPU a client", workload: "4 KiB x 64", figure: "cpuPerClient", per: 1 },
-    { title: "64 KiB × 64: µs of CPU a client", workload: "64 KiB x 64", figure: "cpuPerClient", per: 1 },
-    { title: "4 MB × 16: ms of CPU a client", workload: "4 MB x 16", figure: "cpuPerClient", per: 1000 },
+    { title: "64 B × 64: µs of CPU per client", workload: "64 B x 64", figure: "cpuPerClient", per: 1 },
+    { title: "64 B × 1000: µs of CPU per client", workload: "64 B x 1000", figure: "cpuPerClient", per: 1 },
+    { title: "4 KiB × 64: µs of CPU per client", workload: "4 KiB x 64", figure: "cpuPerClient", per: 1 },
+    { title: "64 KiB × 64: µs of CPU per client", workload: "64 KiB x 64", figure: "cpuPerClient", per: 1 },
+    { title: "4 MB × 16: ms of CPU per client", workload: "4 MB x 16", figure: "cpuPerClient", per: 1000 },
     { title: "4 MB × 16: peak memory, MiB", workload: "4 MB x 16", figure: "peak", per: 1024 ** 2 },
     { title: "64 B × 1000: p99, ms", workload: "64 B x 1000", figure: "p99", per: 1 },
     { title: "64 B × 64: thousand clients/s", workload: "64 B x 64", figure: "clientsPerSecond", per: 1000 },
-    { title: "10,000 idle: KiB a client", workload: "10000 idle", figure: "perIdleClient", per: 1024 },
+    { title: "10,000 idle: KiB per client", workload: "10000 idle", figure: "perIdleClient", per: 1024 },
   ];
-  const values = panels.flatMap(({ title, workload, figure, per }) =>
-    Object.entries(results.figures[workload] ?? {}).filter(([server]) => server !== TWO_SUBJECTS).map((
-      [server, figures],
-    ) => {
-      const value = (figures[figure] ?? NaN) / per;
-      return { panel: title, server, value, label: value.toFixed(value < 100 ? 1 : 0) };
-    })
-  );
+  const bar = (panel: string, server: string, value: number) => ({
+    panel,
+    server,
+    value,
+    label: value.toFixed(value < 100 ? 1 : 0),
+  });
+  const floodPanels = FLOODS.map(({ name, connections, bytes }) => ({
+    title: `flood ${connections} × ${bytes} B: p99, ms`,
+    flood: name,
+  }));
+  const values = [
+    ...panels.flatMap(({ title, workload, figure, per }) =>
+      Object.entries(results.figures[workload] ?? {})
+        .filter(([server]) => server !== TWO_SUBJECTS)
+        .map(([server, figures]) => bar(title, server, (figures[figure] ?? NaN) / per))
+    ),
+    ...floodPanels.flatMap(({ title, flood }) =>
+      Object.entries(results.floods?.[flood] ?? {}).map(([server, { p99 }]) => bar(title, server, p99))
+    ),
+  ];
   return draw({
     data: { values },
     facet: {
       field: "panel",
-      sort: panels.map(({ title }) => title),
+      sort: [...panels, ...floodPanels].map(({ title }) => title),
       title: null,
       header: { labelFontSize: 12, labelAnchor: "start" },
     },
@@ -67,7 +79,7 @@ function barChart(results: Results): Promise<string> {
   });
 }
 
-/** Lines: CPU a client against clients at a time. */
+/** Lines: CPU per client against clients at a time. */
 function seriesChart(results: Results): Promise<string> {
   const values = SERIES.flatMap(({ name, atATime }) =>
     Object.entries(results.figures[name] ?? {})
@@ -95,7 +107,7 @@ function seriesChart(results: Results): Promise<string> {
       {
         mark: { type: "line", point: true },
         encoding: {
-          y: { field: "cpuPerClient", type: "quantitative", title: "µs of CPU a client" },
+          y: { field: "cpuPerClient", type: "quantitative", title: "µs of CPU per client" },
           strokeWidth: { condition: { test: `datum.server === '${SUBJECT}'`, value: 3.5 }, value: 1.5 },
         },
       },

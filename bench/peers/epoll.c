@@ -1,4 +1,4 @@
-// The limit: one thread, epoll, nothing but the system calls that the work needs.
+// The lower bound: one thread, epoll, only the system calls that the work needs.
 // Build: cc -O2 -o epoll epoll.c    Run: epoll PORT LOG
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +16,7 @@ struct client {
   int fd;
   long number;
   char *message;
-  size_t room, received, sent;
+  size_t capacity, received, sent;
 };
 
 static int epoll, log_fd;
@@ -26,7 +26,7 @@ static void die(const char *what) {
   exit(1);
 }
 
-static void let_go(struct client *c) {
+static void drop(struct client *c) {
   close(c->fd);
   free(c->message);
   free(c);
@@ -36,7 +36,7 @@ static void finish(struct client *c) {
   char line[64];
   int length = snprintf(line, sizeof line, "[client %ld]: received %zu bytes\n", c->number, c->received);
   if (write(log_fd, line, length) != length) die("write log");
-  let_go(c);
+  drop(c);
 }
 
 static void send_back(struct client *c) {
@@ -47,7 +47,7 @@ static void send_back(struct client *c) {
       epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
       return;
     }
-    if (n < 0) return let_go(c);
+    if (n < 0) return drop(c);
     c->sent += n;
   }
   finish(c);
@@ -55,15 +55,15 @@ static void send_back(struct client *c) {
 
 static void receive(struct client *c) {
   for (;;) {
-    if (c->received == c->room) {
-      c->room = c->room ? 2 * c->room : 4096;
-      c->message = realloc(c->message, c->room);
+    if (c->received == c->capacity) {
+      c->capacity = c->capacity ? 2 * c->capacity : 4096;
+      c->message = realloc(c->message, c->capacity);
       if (!c->message) die("realloc");
     }
-    ssize_t n = read(c->fd, c->message + c->received, c->room - c->received);
+    ssize_t n = read(c->fd, c->message + c->received, c->capacity - c->received);
     if (n == 0) return send_back(c);
     if (n < 0 && errno == EAGAIN) return;
-    if (n < 0) return let_go(c);
+    if (n < 0) return drop(c);
     c->received += n;
   }
 }

@@ -1,21 +1,21 @@
-// The floor: accept, read to the end, write, close, and nothing else. No log, no limits, and callbacks in place of async
-// functions. What this costs, no server that is written in a Deno script can go below.
+// The floor: accept, read to EOF, write, close, and nothing else. No log, no limits, and callbacks instead of async
+// functions. No server that is written as a Deno script can cost less.
 // Run: deno run --allow-net floor.ts PORT
 
 type Chunk = Uint8Array<ArrayBuffer>;
 
 /**
- * Clients in flight from which on one is accepted for each that ends, or else one a turn of the event loop: Deno serves 128
- * reads that are ready at a time, and of those beyond the last come first. See "Who waits" in `../README.md`.
+ * Clients in flight from which on one is accepted for each that ends, or else one per event-loop iteration: Deno serves 128
+ * ready reads at a time, and of those beyond the last come first. See "Which clients wait" in `../README.md`.
  */
-const MANY = 64;
+const ACCEPT_BRAKE_CLIENTS = 64;
 
-/** Chunks that can be used again: of 4 KiB, which each message begins with, of 64 KiB, and of 1 MiB from the third on. */
+/** Free chunks: of 4 KiB for the first of a message, of 64 KiB for the second, of 1 MiB from the third on. */
 const kept = [4096, 65_536, 1_048_576].map((size) => ({ size, chunks: [] as Chunk[] }));
 const largest = kept[2]!;
 
-const ended: Client[] = []; // to be used again with their callbacks
-let inHand = 0;
+const ended: Client[] = []; // reused with their callbacks
+let inFlight = 0;
 let hasEnded = false; // since the last accept
 
 class Client {
@@ -38,8 +38,8 @@ class Client {
     return chunk;
   }
 
-  #read(room: Chunk): void {
-    this.#conn.read(room).then(this.#onRead, this.#onError);
+  #read(writable: Chunk): void {
+    this.#conn.read(writable).then(this.#onRead, this.#onError);
   }
 
   #onRead = (bytes: number | null): void => {
@@ -75,7 +75,7 @@ class Client {
     this.#chunks.forEach((chunk, i) => (kept[i] ?? largest).chunks.push(chunk));
     this.#chunks.length = this.#sent = 0;
     ended.push(this);
-    inHand--;
+    inFlight--;
     hasEnded = true;
   }
 }
@@ -89,7 +89,7 @@ function accept(): void {
 
 function onAccept(conn: Deno.Conn): void {
   (ended.pop() ?? new Client()).serve(conn);
-  if (++inHand < MANY || hasEnded) accept();
+  if (++inFlight < ACCEPT_BRAKE_CLIENTS || hasEnded) accept();
   else setImmediate(accept);
   hasEnded = false;
 }

@@ -1,4 +1,4 @@
-// A goroutine a client, as usual in Go.
+// A goroutine per client, as usual in Go.
 // Build: go build -o peer peer.go    Run: peer PORT LOG
 package main
 

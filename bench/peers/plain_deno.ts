@@ -1,4 +1,4 @@
-// The server as usually written for Deno: `for await`, a fresh 16 KiB for every read, the log opened for each client.
+// The server as usually written for Deno: `for await`, a new 16 KiB buffer for every read, the log opened for each client.
 // Run: deno run --allow-net --allow-write plain_deno.ts PORT LOG
 
 const [port, log] = Deno.args;
