@@ -55,13 +55,9 @@ async function simulate(patch?: string): Promise<Outcome> {
 /** Formats a table as `deno fmt` does. */
 function formatTable(rows: string[][]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const [head, ...body] = rows.map((row) =>
-    `| ${
-      row.map((cell, column) => column === 1 ? cell.padStart(widths[1] ?? 0) : cell.padEnd(widths[column] ?? 0)).join(
-        " | ",
-      )
-    } |\n`
-  );
+  const pad = (cell: string, column: number) =>
+    column === 1 ? cell.padStart(widths[1] ?? 0) : cell.padEnd(widths[column] ?? 0);
+  const [head, ...body] = rows.map((row) => `| ${row.map(pad).join(" | ")} |\n`);
   const rule = widths.map((width, column) => column === 1 ? `${"-".repeat(width - 1)}:` : "-".repeat(width));
   return `${head}| ${rule.join(" | ")} |\n${body.join("")}`;
 }
@@ -70,6 +66,10 @@ function formatTable(rows: string[][]): string {
 async function main(names: string[]): Promise<number> {
   const all = Array.from(Deno.readDirSync(MUTATIONS), ({ name }) => name).filter((name) => name.endsWith(".patch"));
   const chosen = all.filter((name) => names.length === 0 || names.includes(name.slice(0, -".patch".length))).sort();
+  if (chosen.length < names.length || chosen.length === 0) {
+    console.error(`usage: deno task mutations [NAME...], where a name is that of a patch without ".patch"`);
+    return 2;
+  }
   const unchanged = await simulate();
   if (unchanged.violation !== "NOT FOUND") {
     console.error(`the unchanged server fails: ${unchanged.violation}`);
@@ -85,13 +85,20 @@ async function main(names: string[]): Promise<number> {
     rows.push([what, after ?? "", violation.replaceAll("|", "\\|")]);
     if (after === undefined) failed.push(name);
   }
-  console.log(`${chosen.length - failed.length} of ${chosen.length} found. ${failed.join(" ")}`);
+  console.log(
+    `${chosen.length - failed.length} of ${chosen.length} found${failed.map((name) => `, not ${name}`).join("")}`,
+  );
   if (failed.length > 0) return 1;
   if (names.length === 0) {
-    const found = `Each row is a patch of this folder, in the order of their names. All ${chosen.length} are found, ` +
-      `with \`--seed=${SEED}\`, within ${TRACES} traces.`;
-    const generated = "`deno task mutations` writes this file when all mutations are found.";
-    await Deno.writeTextFile(TABLE, `# Mutations\n\n${generated}\n${found}\n\n${formatTable(rows)}`);
+    const hardest = Math.max(...rows.slice(1).map(([, after]) => Number(after)));
+    const text = `# Mutations
+
+Each row is a patch of this folder. \`deno task mutations\` writes the table when all are found, with \`--seed=${SEED}\`.
+
+All ${chosen.length} are found; the one that is hardest to find takes ${hardest} traces.
+
+${formatTable(rows)}`;
+    await Deno.writeTextFile(TABLE, text);
   }
   return 0;
 }

@@ -26,7 +26,7 @@ export interface Result {
 /** What a worker sends: a line of a replay, or the result. */
 export type Reply = { line: string } | Result;
 
-/** Milliseconds that one trace may take. (Measured: 2 ms on average.) */
+/** Milliseconds that one trace may take. (Measured: 4 ms of CPU time on average.) */
 const TRACE_TIMEOUT_MS = 8000;
 
 /** Milliseconds between two looks of the watchdog. */
