@@ -15,14 +15,14 @@ import { HELP, type Options, parseOptions, UsageError } from "./lib/options.ts";
 import { Server } from "./lib/server.ts";
 import { formatAddress, openListener, openLogFile, StartupError } from "./lib/startup.ts";
 
-/** Milliseconds in which a signal counts once: `deno task` forwards the Ctrl-C that the terminal sends as well. */
+/** Milliseconds in which a repeated signal is the same one: on Ctrl-C the terminal and `deno task` send one each. */
 const REPEAT_SIGNAL_WINDOW_MS = 1000;
 
 /**
- * Serves as the command line says, until a signal ends it.
+ * Parses the command line and runs the server until a signal stops it.
  *
  * @param args The command line.
- * @param build What `--version` says of where the program comes from.
+ * @param build Where the program comes from, for `--version`.
  * @returns The exit status.
  */
 export async function main(args: string[], build: string = "run from source"): Promise<number> {
@@ -39,16 +39,15 @@ export async function main(args: string[], build: string = "run from source"): P
   if (typeof options === "string") return 0;
 
   const stderr = new LineQueue((bytes) => Deno.stderr.write(bytes), monotonic, (lines) => {
-    logger.warn("{lines} lines were dropped here, since stderr was not read", { lines });
+    logger.error("{lines} lines were dropped here because stderr was not being read", { lines });
   });
-  const colors = Deno.stderr.isTerminal() && !Deno.noColor;
-  const { logger, statusLogger } = setUpLogger(options.logLevel, options.logFormat, colors, (line) => stderr.add(line));
+  const { logger, statusLogger } = setUpLogger(options.logLevel, options.logFormat, (line) => stderr.add(line));
   let status = 1;
   try {
     const unwritten = await serve(options, logger, statusLogger);
     if (unwritten === "") status = 0;
     else {
-      stderr.removeBound();
+      await stderr.flush(); // makes room: a full queue would drop these lines
       const lines = unwritten.trimEnd();
       logger.error(`these lines could not be written to the access log:\n${lines}`, { lines });
     }
@@ -56,7 +55,7 @@ export async function main(args: string[], build: string = "run from source"): P
     if (!(error instanceof StartupError)) throw error;
     logger.error("{error}", { error: error.message });
   }
-  if (!await stderr.flush()) Deno.exit(status); // a write is blocked, and would keep the process alive
+  if (!await stderr.flush()) Deno.exit(status); // a blocked write would keep the event loop alive for ever
   return status;
 }
 
@@ -81,9 +80,9 @@ async function serve(options: Options, logger: Logger, statusLogger: Logger): Pr
     SIGTERM: stop,
     SIGINT: stop,
     SIGHUP: () => hadTerminal && !hasTerminal() ? stop() : log.reopen(),
-    SIGXFSZ: () => {}, // so that a write beyond RLIMIT_FSIZE fails instead, like that to a full disk
+    SIGXFSZ: () => {}, // a write beyond RLIMIT_FSIZE then fails with EFBIG and is handled like a full disk
     SIGUSR1: closeDebugger,
-    SIGUSR2: () => server.reportStatus(statusLogger), // a service manager takes the server for ready once this is caught
+    SIGUSR2: () => server.reportStatus(statusLogger), // last: a service manager takes this handler as a sign of readiness
   };
   let isServing = true;
   for (const [signal, act] of Object.entries(actions)) {
@@ -92,7 +91,7 @@ async function serve(options: Options, logger: Logger, statusLogger: Logger): Pr
   }
 
   const served = server.serve();
-  // Everything that takes time comes after the first accept.
+  // The first accept is pending: what takes time from here on delays no client.
   const { hostname, port } = listener.addr;
   logger.info("listening on {address}, access log {path}", {
     address: formatAddress(hostname, port),
@@ -100,7 +99,7 @@ async function serve(options: Options, logger: Logger, statusLogger: Logger): Pr
   });
   exportMetrics(Deno.telemetry.meterProvider, config.version, () => server.status);
   await served;
-  isServing = false; // what is left is done in a moment, and no signal is to cut it short
+  isServing = false; // the rest is quick, and no signal should interrupt it
   return log.close();
 }
 
@@ -110,8 +109,8 @@ function hasTerminal(): boolean {
 }
 
 /**
- * Deno opens a debugger on SIGUSR1, a moment before or after the listener of that signal is called. Left open, every user
- * of the machine could run code in the server. To close it needs no permission; to ask whether it is open would.
+ * Deno opens a debugger on SIGUSR1, a moment before or after the listener of that signal is called. If it stayed open, any
+ * local user could run code in the server. Closing it needs no permission; asking whether it is open would.
  */
 async function closeDebugger(): Promise<void> {
   const { close } = await import("node:inspector");
@@ -121,5 +120,5 @@ async function closeDebugger(): Promise<void> {
   }
 }
 
-// Not by Deno.exit, which can hang while metrics are being exported.
+// By emptying the event loop, because Deno.exit can hang while metrics are being exported.
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

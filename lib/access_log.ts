@@ -37,15 +37,14 @@ export class AccessLog {
   #queuedLines = 0;
   #batch: PromiseWithResolvers<void> | undefined; // the next write, once a line waits for it
   #retry: Disposable | undefined; // while the file cannot be written
-  #onCapacity: () => void = () => {};
 
   /**
    * Opens the file.
    *
    * @param open Opens the file by its path, now and at {@linkcode AccessLog.reopen}.
    * @param logger Where an outage and its end are reported.
-   * @param clock What retries are timed by.
-   * @param maxQueuedBytes Bytes of lines from which on {@linkcode AccessLog.hasCapacity} is false.
+   * @param clock The clock of the retries.
+   * @param maxQueuedBytes Bytes of queued lines at which {@linkcode AccessLog.hasCapacity} becomes false.
    * @throws What `open` throws.
    */
   constructor(
@@ -65,11 +64,6 @@ export class AccessLog {
   /** Whether the server may accept more clients. Without capacity lines of clients in flight are still taken. */
   get hasCapacity(): boolean {
     return this.#queued.length < this.maxQueuedBytes;
-  }
-
-  /** Has a function called whenever the log has capacity again. */
-  onCapacity(notify: () => void): void {
-    this.#onCapacity = notify;
   }
 
   /**
@@ -97,7 +91,7 @@ export class AccessLog {
     try {
       file = this.open();
     } catch (error) {
-      return this.logger.error("the old access log stays in use: {cause}", { cause: errorMessage(error) });
+      return this.logger.error("keeping the old access log: {cause}", { cause: errorMessage(error) });
     }
     this.#write(); // what this event-loop iteration has appended belongs to the old file
     this.#file.close();
@@ -124,13 +118,12 @@ export class AccessLog {
   /** Writes what is queued and continues short writes. What cannot be written stays queued, in whole lines. */
   #write(): void {
     if (this.#queued === "") return;
-    const { hasCapacity } = this;
     const bytes = this.#encoder.encode(this.#queued);
     let written = 0;
     try {
       while (written < bytes.length) {
         const count = this.#file.writeSync(bytes.subarray(written));
-        if (count === 0) throw new Error("write(2) has written nothing");
+        if (count === 0) throw new Error("write(2) returned 0");
         written += count;
       }
       this.#endOutage();
@@ -140,25 +133,23 @@ export class AccessLog {
       written -= partial;
       this.#beginOutage(cause);
     }
-    const isAll = written === bytes.length;
-    this.#queuedLines -= isAll ? this.#queuedLines : this.#queued.slice(0, written).split("\n").length - 1;
+    this.#queuedLines -= this.#queued.slice(0, written).split("\n").length - 1;
     this.#queued = this.#queued.slice(written);
-    if (!hasCapacity && this.hasCapacity) this.#onCapacity();
   }
 
-  /** Truncates a partial line away. */
+  /** Cuts off a partial line. */
   #truncate(bytes: number): void {
     try {
       this.#file.truncateSync(this.#file.seekSync(0, Deno.SeekMode.End) - bytes);
     } catch {
-      // Not a regular file: the partial line stays, and the whole line is written after it.
+      // The file system or an append-only file (chattr +a) refuses: the partial line stays, the whole line follows it.
     }
   }
 
   #beginOutage(cause: unknown): void {
     if (this.#retry !== undefined) return;
     this.#retry = this.clock.every(RETRY_INTERVAL_MS, () => this.#write());
-    this.logger.error("cannot write the access log, lines are queued and tried again every second: {cause}", {
+    this.logger.error("cannot write to the access log, lines are queued and retried every second: {cause}", {
       cause: errorMessage(cause),
     });
   }
@@ -167,6 +158,6 @@ export class AccessLog {
     if (this.#retry === undefined) return;
     this.#retry[Symbol.dispose]();
     this.#retry = undefined;
-    this.logger.warn("the access log can be written again, all queued lines are in it");
+    this.logger.warn("the access log can be written to again, all queued lines are in it");
   }
 }

@@ -7,7 +7,8 @@
 import type { AccessLog } from "./access_log.ts";
 import type { BufferPool } from "./buffer_pool.ts";
 import { errorMessage, isDisconnect } from "./errors.ts";
-import { LimitError, Message, readAll } from "./read_all.ts";
+import type { FairQueue } from "./fair_queue.ts";
+import { LimitError, Message, readAll, type Reader } from "./read_all.ts";
 import { formatAddress } from "./startup.ts";
 
 /** Why a client was dropped: it disconnected, it exceeded a limit or a timeout, or something failed. */
@@ -17,7 +18,7 @@ export type DropReason = "reset" | "idle" | "message" | "buffers" | "drain" | "f
 export interface Drop {
   /** Which of the known reasons. */
   reason: DropReason;
-  /** The same for people. */
+  /** The explanation. */
   detail: string;
 }
 
@@ -27,9 +28,10 @@ export interface Drop {
  * Nothing is sent before the client half-closes: it may write its whole message before it reads a byte, and an early
  * echo would deadlock with it. (RFC 862 lets a server send at once; this is the stricter reading.)
  */
-export class Client {
+export class Client implements Reader {
   readonly #message: Message;
   #sent = 0; // bytes
+  #operations = 0; // reads and writes
   #isServed = false; // whether its reply has been sent in full: from then on it cannot be dropped
   #dropped: Drop | undefined; // why it is dropped; the first reason counts
 
@@ -42,9 +44,16 @@ export class Client {
    * @param number Its number, counted from 1 in accept order.
    * @param slot Its place in the server's list of clients, so that it is removed without a search.
    * @param conn Its connection. {@linkcode Client.serve} closes it.
-   * @param pool Where the buffers of its message come from.
+   * @param pool The memory for its message.
+   * @param queue The order of its reads and writes among those of all clients.
    */
-  constructor(readonly number: number, readonly slot: number, private readonly conn: Deno.TcpConn, pool: BufferPool) {
+  constructor(
+    readonly number: number,
+    readonly slot: number,
+    private readonly conn: Deno.TcpConn,
+    pool: BufferPool,
+    private readonly queue: FairQueue,
+  ) {
     this.#message = new Message(pool);
   }
 
@@ -62,10 +71,10 @@ export class Client {
   /**
    * Serves it: reads to EOF, echoes, appends its line to the log, closes the connection.
    *
-   * @param log Where its line goes.
+   * @param log The access log.
    * @param maxMessage Bytes that its message may have.
-   * @param onEnd Called at the end, with the reason if the client was dropped. A callback, since to await a promise in
-   * the server would take 12 % more of V8's heap for each idle client.
+   * @param onEnd Called at the end, with the reason if the client was dropped. A callback, because awaiting a promise in
+   * the server takes 12 % more of V8's heap for each idle client.
    * @returns Resolves at the end. Never rejects.
    */
   async serve(
@@ -74,14 +83,15 @@ export class Client {
     onEnd: (client: Client, dropped: Drop | undefined) => void,
   ): Promise<void> {
     try {
-      await readAll(this.conn, this.#message, maxMessage);
+      await readAll(this, this.#message, maxMessage);
       await this.#echo();
       if (this.#dropped === undefined) { // else it was dropped in the same event-loop iteration as its last write
         this.#isServed = true;
         await log.append(this.number, this.#message.length);
       }
     } catch (error) {
-      this.#dropped ??= whyDropped(error); // a read or write that fails because of drop() has its reason already
+      const reason = error instanceof LimitError ? error.limit : isDisconnect(error) ? "reset" : "failed";
+      this.#dropped ??= { reason, detail: errorMessage(error) }; // drop() has set the reason of the error that it causes
     } finally {
       this.#message[Symbol.dispose]();
       this.conn[Symbol.dispose]();
@@ -89,33 +99,41 @@ export class Client {
     onEnd(this, this.#dropped);
   }
 
-  /** Disconnects it, wherever it is; `onEnd` is told the reason. Does nothing once its reply has been sent in full. */
+  /** Reads from the connection when the queue lets it; for {@linkcode readAll}. */
+  read(buffer: Uint8Array): Promise<number | null> {
+    const turn = this.queue.enter(++this.#operations);
+    return turn === undefined ? this.conn.read(buffer) : turn.then(() => this.conn.read(buffer));
+  }
+
+  /** Drops it, whatever it is doing; `onEnd` is told the reason. Does nothing once its reply has been sent in full. */
   drop(reason: DropReason, detail: string): void {
     if (this.#isServed || this.#dropped !== undefined) return;
     this.#dropped = { reason, detail };
-    this.conn.close(); // the pending read or write rejects
+    this.conn.close(); // its pending or next read or write rejects
   }
 
-  /** Counts how many idle sweeps in a row have found that no byte was received or sent. Called once a sweep. */
-  countIdleSweeps(): number {
+  /**
+   * Drops it if no byte was received or sent in `maxSweeps` idle sweeps in a row. Called once per sweep.
+   *
+   * @param maxSweeps Sweeps in one idle timeout.
+   * @param detail The explanation for the report.
+   */
+  dropIfIdle(maxSweeps: number, detail: string): void {
     const moved = this.#message.length + this.#sent;
     this.#idleSweeps = moved === this.#movedBefore ? this.#idleSweeps + 1 : 0;
     this.#movedBefore = moved;
-    return this.#idleSweeps;
+    if (this.#idleSweeps >= maxSweeps) this.drop("idle", detail);
   }
 
   async #echo(): Promise<void> {
     for (const chunk of this.#message.chunks()) {
       for (let sent = 0; sent < chunk.length;) {
+        const turn = this.queue.enter(++this.#operations);
+        if (turn !== undefined) await turn;
         const bytes = await this.conn.write(sent === 0 ? chunk : chunk.subarray(sent));
         sent += bytes;
         this.#sent += bytes;
       }
     }
   }
-}
-
-function whyDropped(error: unknown): Drop {
-  const reason = error instanceof LimitError ? error.limit : isDisconnect(error) ? "reset" : "failed";
-  return { reason, detail: errorMessage(error) };
 }

@@ -1,10 +1,10 @@
 /**
- * The time that the server goes by: monotonic, so that a change of the wall clock changes no timeout.
+ * The clock of the server: monotonic, so that a change of the wall clock changes no timeout.
  *
  * @module
  */
 
-/** A clock that can be waited on. Tests hand in one that they turn themselves. */
+/** A clock, its timers and the event loop. Tests pass a fake. */
 export interface Clock {
   /** Milliseconds since some fixed moment, never going backwards. */
   now(): number;
@@ -13,7 +13,7 @@ export interface Clock {
    *
    * @param ms Milliseconds between two calls.
    * @param callback What to call.
-   * @returns What ends the calls.
+   * @returns Cancels the timer.
    */
   every(ms: number, callback: () => void): Disposable;
   /**
@@ -21,14 +21,17 @@ export interface Clock {
    *
    * @param ms Milliseconds until the call.
    * @param callback What to call.
-   * @returns What calls it off.
+   * @returns Cancels the timer.
    */
   after(ms: number, callback: () => void): Disposable;
+  /** Calls back once in the next event-loop iteration. */
+  nextIteration(callback: () => void): void;
 }
 
 /** The system's monotonic clock: `performance.now` and Deno's timers. */
 export const monotonic: Clock = {
   now: () => performance.now(),
+  nextIteration: (callback) => void setImmediate(callback),
   every(ms, callback) {
     const id = setInterval(callback, ms);
     return { [Symbol.dispose]: () => clearInterval(id) };

@@ -1,5 +1,5 @@
 /**
- * What an error of the system means.
+ * Classifies the errors of the system.
  *
  * @module
  */
@@ -30,5 +30,5 @@ export function errorMessage(error: unknown): string {
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return "";
   if ("code" in error) return String(error.code);
-  return error.message.endsWith("(os error 23)") ? "ENFILE" : ""; // Deno knows no code for this one
+  return error.message.endsWith("(os error 23)") ? "ENFILE" : ""; // Deno sets no code for this one
 }

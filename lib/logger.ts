@@ -6,20 +6,18 @@
 
 import {
   configureSync,
-  getAnsiColorFormatter,
   getJsonLinesFormatter,
   getLogger,
   getTextFormatter,
   type Logger as LogTapeLogger,
   type TextFormatter,
-  type TextFormatterOptions,
 } from "@logtape/logtape";
 import type { Clock } from "./clock.ts";
 
 /** Where the parts of the program report to. `{placeholders}` in a message are filled in from the properties. */
 export type Logger = Pick<LogTapeLogger, "debug" | "info" | "warn" | "error">;
 
-/** The levels that `--log-level` takes, from all diagnostics to the most severe. */
+/** The levels that `--log-level` takes, from the least severe. */
 export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
 
 /** The formats that `--log-format` takes: for people, one JSON object a line, for systemd's journal. */
@@ -31,14 +29,14 @@ export type LogLevel = typeof LOG_LEVELS[number];
 /** One of {@linkcode LOG_FORMATS}. */
 export type LogFormat = typeof LOG_FORMATS[number];
 
-/** The priorities of sd-daemon(3). */
-const PRIORITIES = { trace: 7, debug: 7, info: 6, warning: 4, error: 3, fatal: 2 };
+/** The prefixes by which the journal knows the priority of a line (sd-daemon(3)). */
+const PRIORITIES = { trace: "<7>", debug: "<7>", info: "<6>", warning: "<4>", error: "<3>", fatal: "<2>" };
 
 /** Characters of lines that may be queued besides those being written: enough for 10,000 clients dropped at once. */
 const MAX_QUEUED_CHARACTERS = 4_194_304;
 
-/** Bytes of one write: the capacity of a pipe on Linux (pipe(7)). */
-const MAX_WRITE_BYTES = 65_536;
+/** Bytes of one write: few, so that a slow reader is seen to make progress. */
+const MAX_WRITE_BYTES = 4096;
 
 /** Milliseconds without progress after which {@linkcode LineQueue.flush} gives up. */
 const FLUSH_TIMEOUT_MS = 1000;
@@ -48,17 +46,11 @@ const FLUSH_TIMEOUT_MS = 1000;
  *
  * @param level The least severe level that is reported.
  * @param format The format of a line.
- * @param colors Whether text has colors.
  * @param write Takes a line, its newline included.
  * @returns The logger, and one whose lines are reported at every level since the operator has asked for them.
  */
-export function setUpLogger(
-  level: LogLevel,
-  format: LogFormat,
-  colors: boolean,
-  write: (line: string) => void,
-): { logger: Logger; statusLogger: Logger } {
-  const toLine = formatter(format, colors);
+export function setUpLogger(level: LogLevel, format: LogFormat, write: (line: string) => void) {
+  const toLine = formatter(format);
   const sinks = ["stderr"];
   configureSync({
     sinks: { stderr: (record) => write(toLine(record)) },
@@ -72,25 +64,19 @@ export function setUpLogger(
   return { logger: getLogger(["echo-server"]), statusLogger: getLogger(["echo-server", "status"]) };
 }
 
-function formatter(format: LogFormat, colors: boolean): TextFormatter {
+function formatter(format: LogFormat): TextFormatter {
   if (format === "json") {
     const json = getJsonLinesFormatter();
     return (record) => json({ ...record, message: [record.message.join("")] }); // no quotes around each value
   }
-  if (format === "journal") {
-    // The journal adds the time, and takes the number for the line's priority (sd-daemon(3)).
-    return getTextFormatter({
-      value: "bare",
-      format: ({ record, message }) => `<${PRIORITIES[record.level]}>${message}`,
-    });
-  }
-  const options: TextFormatterOptions = {
+  return getTextFormatter({
     timestamp: "rfc3339",
     level: "full",
     value: "bare",
-    format: ({ timestamp, level, message }) => `${timestamp} ${level}: ${message}`,
-  };
-  return colors ? getAnsiColorFormatter(options) : getTextFormatter(options);
+    // The journal adds the time itself.
+    format: ({ timestamp, level, message, record }) =>
+      format === "journal" ? message.replace(/^/gm, PRIORITIES[record.level]) : `${timestamp} ${level}: ${message}`,
+  });
 }
 
 /**
@@ -115,31 +101,24 @@ export class LineQueue {
    *
    * @param write Writes some of the bytes and resolves with how many. Called again when it has resolved.
    * @param clock What {@linkcode LineQueue.flush} is timed by.
-   * @param onDropped Called after lines have been dropped, with how many, once lines are taken again. It may add one.
+   * @param onDropped Called after lines have been dropped, with how many, once lines are taken again. It may add a line.
    * @param maxQueued Characters that may be queued besides those being written.
    */
   constructor(
     private readonly write: (bytes: Uint8Array) => Promise<number>,
     private readonly clock: Clock,
     private readonly onDropped: (lines: number) => void,
-    private maxQueued: number = MAX_QUEUED_CHARACTERS,
+    private readonly maxQueued: number = MAX_QUEUED_CHARACTERS,
   ) {}
 
   /** Queues a line, its newline included, or drops it if too much is queued. */
   add(line: string): void {
-    // Once a line is dropped all are, until one can report in its place how many were.
-    if (this.#dropped > 0 || this.#queued.length + line.length > this.maxQueued) {
+    if (this.#queued.length >= this.maxQueued) {
       this.#dropped++;
     } else {
       this.#queued += line;
       this.#writing ??= this.#writeAll();
     }
-  }
-
-  /** From now on drops nothing. For the last lines of the process, which are written nowhere else. */
-  removeBound(): void {
-    this.maxQueued = Infinity;
-    this.#reportDropped();
   }
 
   /** Resolves when all lines are written, with `true`; or with `false` when for a second none of them could be. */
@@ -153,17 +132,13 @@ export class LineQueue {
     return this.#writing === undefined;
   }
 
-  #reportDropped(): void {
-    const dropped = this.#dropped;
-    this.#dropped = 0;
-    if (dropped > 0) this.onDropped(dropped);
-  }
-
   async #writeAll(): Promise<void> {
     while (this.#queued !== "") {
       let rest = new TextEncoder().encode(this.#queued);
+      const dropped = this.#dropped;
       this.#queued = "";
-      this.#reportDropped();
+      this.#dropped = 0;
+      if (dropped > 0) this.onDropped(dropped);
       try {
         for (; rest.length > 0; this.#writes++) {
           rest = rest.subarray(await this.write(rest.subarray(0, MAX_WRITE_BYTES)));

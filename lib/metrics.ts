@@ -8,20 +8,20 @@ import type { Meter, MeterProvider } from "@opentelemetry/api";
 import type { Status } from "./server.ts";
 
 /**
- * Has the metrics exported for as long as the process lives. Does nothing unless OpenTelemetry is on.
+ * Registers the metrics with OpenTelemetry. Does nothing unless it is on.
  *
  * They are read when they are exported; serving a client costs nothing more.
  *
  * @param provider Where the instruments come from: `Deno.telemetry.meterProvider`.
  * @param version The program's version.
- * @param status The status at this moment. Called once an export.
+ * @param status The status at this moment. Called once per export.
  */
 export function exportMetrics(provider: Pick<MeterProvider, "getMeter">, version: string, status: () => Status): void {
   let meter: Meter;
   try {
     meter = provider.getMeter("echo-server", version);
   } catch {
-    return; // OpenTelemetry is off, which only the environment could tell otherwise, and that takes a permission.
+    return; // OpenTelemetry is off. Asking the environment instead would need a permission.
   }
   const total = (name: string, unit: string, description: string) =>
     meter.createObservableCounter(`echo_server.${name}`, { unit, description });
@@ -31,8 +31,8 @@ export function exportMetrics(provider: Pick<MeterProvider, "getMeter">, version
   const dropped = total("dropped", "{client}", "Clients not served to the end; error.type says why.");
   const bytes = total("bytes", "By", "Bytes echoed to clients served to the end.");
   const active = current("active", "{client}", "Clients in flight.");
-  const buffered = current("buffered", "By", "Memory that messages take.");
-  const queuedLines = current("queued_lines", "{line}", "Access log lines that are not written yet.");
+  const buffered = current("buffered", "By", "Memory held by messages.");
+  const queuedLines = current("queued_lines", "{line}", "Access log lines not yet written.");
   meter.addBatchObservableCallback((result) => {
     const now = status();
     result.observe(served, now.served);

@@ -48,7 +48,7 @@ export class Message implements Disposable {
     if (last !== undefined && this.#lastFilled < last.length) return last.subarray(this.#lastFilled);
     const buffer = this.pool.acquire(this.#buffers.length);
     if (buffer === undefined) {
-      throw new LimitError("buffers", `all messages together may take ${this.pool.limit} bytes of memory`);
+      throw new LimitError("buffers", `the limit is ${this.pool.limit} bytes of memory for all messages`);
     }
     if (this.#buffers.length === 0) this.#buffers = [buffer]; // push() would reserve 17 places, for every idle client
     else this.#buffers.push(buffer);
@@ -73,18 +73,16 @@ export class Message implements Disposable {
 
   /** Releases every buffer that is left. No read or write may be pending on one. */
   [Symbol.dispose](): void {
-    for (let buffer = this.#buffers.pop(); buffer !== undefined; buffer = this.#buffers.pop()) {
-      this.pool.release(buffer);
-    }
+    for (const buffer of this.#buffers.splice(0)) this.pool.release(buffer);
   }
 }
 
 /**
- * Reads until EOF: one message, byte for byte. If it throws, `message` has what was received until then.
+ * Reads until EOF: one message, byte for byte. If it throws, `message` holds what was received before.
  *
  * @param reader Where the bytes come from.
  * @param message Where they go.
- * @param maxLength Bytes that the message may have; a message of exactly so many passes.
+ * @param maxLength Bytes that the message may have; a message of exactly this length passes.
  * @throws {LimitError} If the message is longer, or needs a buffer that the pool refuses.
  * @throws What `reader.read` rejects with.
  *
@@ -112,6 +110,6 @@ export async function readAll(reader: Reader, message: Message, maxLength: numbe
     const bytes = await reader.read(message.writable());
     if (bytes === null) return;
     message.advance(bytes);
-    if (message.length > maxLength) throw new LimitError("message", `a message may have ${maxLength} bytes`);
+    if (message.length > maxLength) throw new LimitError("message", `the limit is ${maxLength} bytes`);
   }
 }

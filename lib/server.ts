@@ -1,5 +1,5 @@
 /**
- * Serves clients, holds the limits, drains.
+ * Serves clients, enforces the limits, drains.
  *
  * @module
  */
@@ -9,9 +9,10 @@ import { Acceptor } from "./acceptor.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { Client, type Drop, type DropReason } from "./client.ts";
 import type { Clock } from "./clock.ts";
+import { FairQueue } from "./fair_queue.ts";
 import type { Logger } from "./logger.ts";
 
-/** The limits that keep one client from taking what the others need. */
+/** Limits that keep one client from taking what others need. */
 export interface Limits {
   /** Clients in flight. More stay in the backlog. */
   maxClients: number;
@@ -46,27 +47,27 @@ export type Status = Server["status"];
 const SWEEPS_PER_TIMEOUT = 4;
 
 /**
- * Clients in flight from which on a client is accepted when one has ended since the last accept, or else one per event-loop
- * iteration. Deno serves
- * 128 ready reads and writes at a time and puts off the others, of which the last come first: if accept ran ahead, a
- * client could wait half a second for its first read while later ones pass it.
+ * Clients in flight from which on a client is accepted when one has ended since the last accept, or else one per
+ * event-loop iteration. Deno serves 128 ready reads and writes at a time and puts off the others, of which the last come
+ * first: if accept ran ahead, a client could wait half a second for its first read while later ones pass it.
  */
 const ACCEPT_BRAKE_CLIENTS = 64;
 
 /** A server over one listener and one access log. */
 export class Server {
   readonly #pool: BufferPool;
+  readonly #queue: FairQueue;
   readonly #acceptor: Acceptor;
   readonly #startedAt: number;
   readonly #timers = new DisposableStack(); // disposed of when serve() returns
 
-  // A list with gaps, and not a Set: the tables that a Set outgrows keep ended clients alive until the next major garbage
-  // collection (8 % of the CPU).
+  // A list with gaps instead of a Set: the old tables of a Set that grows keep ended clients alive until the next major
+  // garbage collection (8 % of the CPU).
   readonly #clients: (Client | undefined)[] = [];
   readonly #freeSlots: number[] = [];
+  #acceptBrake = ACCEPT_BRAKE_CLIENTS;
   #hasEnded = false; // whether a client has ended since the last accept
   #isAborted = false;
-  #isEnded = false; // whether serve() has resolved
   #onLastEnd: (() => void) | undefined; // set when no more clients are accepted
 
   #accepted = 0;
@@ -79,10 +80,10 @@ export class Server {
   constructor(private readonly options: ServerOptions) {
     const { listener, log, logger, clock, limits } = options;
     this.#pool = new BufferPool(limits.maxBuffered);
+    this.#queue = new FairQueue(clock);
     this.#startedAt = clock.now();
     const hasCapacity = () => this.#active < limits.maxClients && log.hasCapacity;
-    this.#acceptor = new Acceptor(listener, hasCapacity, logger, clock);
-    log.onCapacity(() => this.#acceptor.notify());
+    this.#acceptor = new Acceptor(listener, hasCapacity, this.#queue, logger, clock);
   }
 
   /** The state at this moment: seconds, clients, bytes and lines. */
@@ -107,18 +108,20 @@ export class Server {
     }
     for await (const conn of this.#acceptor) {
       this.#serveClient(conn);
-      const isAhead = this.#active >= ACCEPT_BRAKE_CLIENTS && !this.#hasEnded;
+      const isAhead = this.#active >= this.#acceptBrake && !this.#hasEnded;
       this.#hasEnded = false;
-      if (isAhead) await new Promise((resolve) => setImmediate(resolve));
+      if (isAhead) await new Promise<void>((resolve) => clock.nextIteration(resolve));
     }
     if (this.#active > 0) await new Promise<void>((resolve) => this.#onLastEnd = resolve);
-    this.#isEnded = true;
   }
 
-  /** Accepts only what is in the backlog; clients have the drain timeout to finish, and are dropped then. */
+  /**
+   * Accepts only what is in the backlog; clients have the drain timeout to finish, and are dropped then. Called at most
+   * once, and not after {@linkcode Server.serve} has resolved.
+   */
   drain(): void {
-    if (this.#isEnded) return;
     const { clock, limits: { drainTimeout } } = this.options;
+    this.#acceptBrake = Infinity; // the acceptor holds reads and writes; pacing would only prolong the drain
     this.#acceptor.drain();
     this.#timers.use(
       clock.after(drainTimeout * 1000, () => this.abort(`not finished ${drainTimeout} s after the signal`)),
@@ -145,10 +148,10 @@ export class Server {
   }
 
   #serveClient(conn: Deno.TcpConn): void {
-    if (this.#isAborted) return conn.close(); // its accept had succeeded already
+    if (this.#isAborted) return conn.close(); // accepted just before the abort
     const { log, limits } = this.options;
     const slot = this.#freeSlots.pop() ?? this.#clients.length;
-    const client = this.#clients[slot] = new Client(++this.#accepted, slot, conn, this.#pool);
+    const client = this.#clients[slot] = new Client(++this.#accepted, slot, conn, this.#pool, this.#queue);
     this.#active++;
     client.serve(log, limits.maxMessage, this.#onEnd);
   }
@@ -163,7 +166,9 @@ export class Server {
       this.#bytes += client.received;
     } else {
       this.#dropped[dropped.reason]++;
-      this.options.logger.warn("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
+      // Usually a health check, which has lost nothing.
+      const level = dropped.reason === "reset" && client.received === 0 ? "debug" : "warn";
+      this.options.logger[level]("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
         client: client.number,
         address: client.address,
         received: client.received,
@@ -175,11 +180,7 @@ export class Server {
   };
 
   #dropIdle(): void {
-    const { idleTimeout } = this.options.limits;
-    for (const client of this.#clients) {
-      if (client !== undefined && client.countIdleSweeps() >= SWEEPS_PER_TIMEOUT) {
-        client.drop("idle", `no byte either way for ${idleTimeout} s`);
-      }
-    }
+    const detail = `no byte either way for ${this.options.limits.idleTimeout} s`;
+    for (const client of this.#clients) client?.dropIfIdle(SWEEPS_PER_TIMEOUT, detail);
   }
 }

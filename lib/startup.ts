@@ -19,8 +19,8 @@ export class StartupError extends Error {}
  * Listens for clients.
  *
  * @param hostname The address to listen on.
- * @param port The port, 0 for any that is free.
- * @param reusePort Whether other servers may listen on the same port (`SO_REUSEPORT`). Deno ignores it but on Linux.
+ * @param port The port, 0 for any free one.
+ * @param reusePort Whether other servers may listen on the same port (`SO_REUSEPORT`). Deno ignores it except on Linux.
  * @throws {StartupError} If that fails.
  */
 export function openListener(hostname: string, port: number, reusePort: boolean): Deno.TcpListener {
@@ -28,7 +28,7 @@ export function openListener(hostname: string, port: number, reusePort: boolean)
     return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
   } catch (cause) {
     const address = formatAddress(hostname, port);
-    const privileged = "this user may not use the port; choose one from 1024 on with --port";
+    const privileged = "this user may not use the port; choose one above 1023 with --port";
     throw startupError(`cannot listen on ${address}`, cause, `--allow-net=${address}`, privileged);
   }
 }
@@ -40,7 +40,16 @@ export function openListener(hostname: string, port: number, reusePort: boolean)
  * @throws {StartupError} If that fails.
  */
 export function openLogFile(path: string): Deno.FsFile {
-  const open = () => Deno.openSync(path, { append: true, create: true });
+  const open = () => {
+    const file = Deno.openSync(path, { append: true, create: true });
+    try {
+      file.seekSync(0, Deno.SeekMode.Current);
+      return file;
+    } catch (cause) { // a pipe, which would block all clients whenever its reader falls behind
+      file.close();
+      throw new Error("it is not a regular file; choose another with --access-log", { cause });
+    }
+  };
   const slash = Math.max(path.lastIndexOf("/"), Deno.build.os === "windows" ? path.lastIndexOf("\\") : -1);
   const folder = slash < 0 ? "." : path.slice(0, slash) || "/";
   try {
@@ -58,9 +67,9 @@ export function openLogFile(path: string): Deno.FsFile {
   }
 }
 
-/** Formats an address as flags and URLs have it: `hostname:port`, an IPv6 address in brackets. */
+/** Formats an address as in flags and URLs: `hostname:port`, an IPv6 address in brackets. */
 export function formatAddress(hostname: string, port: number): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  return hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
 function startupError(what: string, cause: unknown, permission: string, denied: string): StartupError {
@@ -68,9 +77,11 @@ function startupError(what: string, cause: unknown, permission: string, denied: 
   const hints: [new () => Error, string][] = [
     [NotCapable, `the permission is missing; run again with ${permission} before main.ts`],
     [AddrInUse, "the port is taken; choose another with --port, or find the process with: ss -ltnp"],
-    [AddrNotAvailable, "no interface has that address; choose another with --hostname"],
+    [AddrNotAvailable, "no interface of this machine has that address; choose another with --hostname"],
     [PermissionDenied, denied],
   ];
-  const [, hint] = hints.find(([Class]) => cause instanceof Class) ?? [];
-  return new StartupError(`${what}: ${hint ?? errorMessage(cause)}`, { cause });
+  const message = errorMessage(cause);
+  // Deno lets only a script with all permissions write to a device. Its own message says so.
+  const [, hint] = hints.find(([Class]) => cause instanceof Class && !message.includes("--allow-all")) ?? [];
+  return new StartupError(`${what}: ${hint ?? message}`, { cause });
 }

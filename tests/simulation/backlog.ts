@@ -13,13 +13,18 @@ import { EXHAUSTION, NOT_CONNECTED } from "./system_errors.ts";
 /** Failed accepts in a row after which the server waits as it does when descriptors have run out. */
 const MAX_FAILURES_IN_A_ROW = 1000;
 
-/** Milliseconds for which it waits, unless it is notified of capacity. */
-export const EXHAUSTION_RETRY_MS = 100;
+/** Milliseconds for which it waits, unless a client ends. */
+export const RETRY_ACCEPT_MS = 100;
+
+/** Clients in flight from which on the next accept waits for the next event-loop iteration, unless one ends. */
+const ACCEPT_BRAKE_CLIENTS = 64;
 
 /** A listener whose accepts end when that is drawn. Checks when the server accepts. */
 export class Backlog extends FakeListener {
   /** When an accept last failed after which the server waits. */
   pausedAt = -Infinity;
+  /** When an accept was called last. */
+  acceptingSince = -Infinity;
   /** Accepts that failed because of one connection, besides the last accept. */
   failed = 0;
   /** Whether the last accept failed so. If the server closed the listener at that moment, it need not count it. */
@@ -28,10 +33,11 @@ export class Backlog extends FakeListener {
   readonly #process: ServerProcess;
   readonly #environment: Environment;
   #failuresInARow = 0;
+  #last = { iteration: -1, inFlight: 0, isAhead: false }; // when an accept has last yielded a client
   #pausedWith: readonly Peer[] | undefined; // clients in flight at that moment, while the server must wait
 
   constructor(process: ServerProcess, environment: Environment) {
-    super(environment.whenReady);
+    super(environment.whenOtherReady);
     this.#process = process;
     this.#environment = environment;
   }
@@ -53,11 +59,6 @@ export class Backlog extends FakeListener {
     if (index >= 0) this.queue[index] = NOT_CONNECTED;
   }
 
-  /** The log has capacity again: the server need not go on waiting. */
-  onLogCapacity(): void {
-    this.#pausedWith = undefined;
-  }
-
   /** Descriptors and memory are available again. */
   repair(): void {
     this.queue.splice(0, Infinity, ...this.queue.filter((arrival) => !isExhaustion(arrival)));
@@ -65,12 +66,14 @@ export class Backlog extends FakeListener {
 
   override accept(): Promise<Deno.TcpConn> {
     if (!this.#process.hasCapacity) this.#environment.violated("a client is accepted without capacity");
-    const isEarly = this.#environment.now() < this.pausedAt + EXHAUSTION_RETRY_MS;
+    const isEarly = this.#environment.now() < this.pausedAt + RETRY_ACCEPT_MS;
     // A client that ends may have returned what was missing.
-    if (isEarly && this.#pausedWith?.every((peer) => peer.isInFlight)) {
+    if (isEarly && this.#pausedWith?.every((peer) => !peer.isOver)) {
       this.#environment.violated("the server does not wait after a failed accept");
     }
     this.#pausedWith = undefined;
+    this.#checkBrake();
+    this.acceptingSince = this.#environment.now();
     if (this.hasLastFailed) this.failed++;
     this.hasLastFailed = false;
     return super.accept();
@@ -94,11 +97,21 @@ export class Backlog extends FakeListener {
     if (arrival instanceof Peer) {
       this.#failuresInARow = 0;
       this.#process.onAccept(arrival);
+      const { clientsInFlight: inFlight } = this.#process;
+      const isAhead = inFlight >= ACCEPT_BRAKE_CLIENTS && inFlight > this.#last.inFlight;
+      this.#last = { iteration: this.#environment.iterations, inFlight, isAhead };
     } else {
       this.hasLastFailed = true;
       if (++this.#failuresInARow % MAX_FAILURES_IN_A_ROW === 0) this.#pause();
     }
     return arrival;
+  }
+
+  #checkBrake(): void {
+    const { clientsInFlight, drain: { startedAt } } = this.#process;
+    const { iteration, inFlight, isAhead } = this.#last;
+    const isBraking = isAhead && clientsInFlight === inFlight && startedAt === undefined;
+    if (isBraking && iteration === this.#environment.iterations) this.#environment.violated("accept runs ahead");
   }
 
   #pause(): void {

@@ -11,12 +11,6 @@ import type { File } from "./disk.ts";
 import type { Environment } from "./environment.ts";
 import type { ServerProcess } from "./server_process.ts";
 
-/** Client numbers of lines that are appended during a notification of capacity. No client has one of them. */
-const FIRST_PROBE = 1000;
-
-/** Lines that are appended so by one process. Each may bring the next notification. */
-const MAX_PROBES = 3;
-
 /** The log. Compares each line of the file with what was appended. */
 export class CheckedLog extends AccessLog {
   /** Clients whose lines were appended, in that order. */
@@ -29,7 +23,6 @@ export class CheckedLog extends AccessLog {
   #file: File | undefined;
   #isReopening = false;
   #ofOldFile = 0; // how many belong to the file from before the reopening
-  #probes = 0;
 
   constructor(process: ServerProcess, environment: Environment, logger: Logger, clock: Clock) {
     super(() => environment.disk.openLog(), logger, clock, process.setup.maxQueuedBytes);
@@ -52,16 +45,8 @@ export class CheckedLog extends AccessLog {
 
   /** Whether a client's line was appended but is neither in the file nor kept back by the disk. */
   isLate(client: number): boolean {
-    return this.#isLate(this.clients.indexOf(client));
-  }
-
-  override onCapacity(notify: () => void): void {
-    super.onCapacity(() => {
-      notify();
-      this.#process.listener.onLogCapacity();
-      const { isServed, setup: { appendsInNotification } } = this.#process;
-      if (appendsInNotification && !isServed && this.#probes < MAX_PROBES) this.#probe();
-    });
+    this.check();
+    return this.clients.indexOf(client) >= this.#written && !this.#environment.disk.isFailing;
   }
 
   override append(client: number, bytes: number): Promise<void> | undefined {
@@ -73,7 +58,9 @@ export class CheckedLog extends AccessLog {
     if (peer?.closed) violated(`${peer.name} is closed before its line is written`);
     if (this.clients.includes(client)) violated(`a second line for client ${client}`);
     count("served");
-    return this.#append(client, bytes);
+    this.clients.push(client);
+    this.#lines.push(`[client ${client}]: received ${bytes} bytes\n`);
+    return super.append(client, bytes);
   }
 
   override reopen(): void {
@@ -119,25 +106,6 @@ export class CheckedLog extends AccessLog {
     if (this.#written > before && before < this.#ofOldFile) {
       this.#environment.violated("a line of the old file is in the new one");
     }
-  }
-
-  /** Appends a line while the log tells that it has capacity again. It must wait for the next write. */
-  #probe(): void {
-    const { length } = this.#lines;
-    this.#append(FIRST_PROBE + this.#probes++, 0)?.then(() => {
-      if (this.#isLate(length)) this.#environment.violated("append() resolves before its line is written");
-    });
-  }
-
-  #append(client: number, bytes: number): Promise<void> | undefined {
-    this.clients.push(client);
-    this.#lines.push(`[client ${client}]: received ${bytes} bytes\n`);
-    return super.append(client, bytes);
-  }
-
-  #isLate(index: number): boolean {
-    this.check();
-    return index >= this.#written && !this.#environment.disk.isFailing;
   }
 
   #checkFile(file: File | undefined): void {

@@ -10,10 +10,7 @@ import type { Peer } from "./peer.ts";
 /** Connections that the backlog holds: Linux takes one more than listen(2) was given. */
 const MAX_BACKLOG = 4096 + 1;
 
-/**
- * Milliseconds within which a draining server closes its listener, if nothing keeps it from accepting and at most 300
- * clients connect in a second.
- */
+/** Milliseconds for which an accept of a draining server is pending while the backlog is empty. */
 const CLOSED_WITHIN_MS = 200;
 
 /** Checks a drain. */
@@ -60,15 +57,14 @@ export class DrainOracle {
   }
 
   /**
-   * Nothing can happen any more at this time.
+   * Nothing can happen any more at this time: the backlog is empty.
    *
-   * @param isAccepting Whether an accept is pending.
-   * @param unhinderedSince Since when nothing has kept the server from accepting.
+   * @param acceptingSince Since when an accept is pending; `undefined` if none is.
    */
-  checkAtRest(isAccepting: boolean, unhinderedSince: number): void {
-    if (this.#startedAt === undefined || !isAccepting) return;
+  checkAtRest(acceptingSince: number | undefined): void {
+    if (this.#startedAt === undefined || acceptingSince === undefined) return;
     const { now, slack } = this.#environment;
-    if (now() - slack - Math.max(this.#startedAt, unhinderedSince) > CLOSED_WITHIN_MS) {
+    if (now() - slack - Math.max(this.#startedAt, acceptingSince) > CLOSED_WITHIN_MS) {
       this.#environment.violated("a draining server goes on listening");
     }
   }

@@ -14,7 +14,7 @@ const PATTERN = Uint8Array.from({ length: 1 << 18 }, (_, i) => Math.imul(i + 1, 
 export class Peer extends FakeConn {
   /** Its name in descriptions. */
   readonly name: string;
-  /** Its number on the server; 0 before the server's first read. */
+  /** Its number on the server; 0 before its accept. */
   number = 0;
   /** What its reads and writes fail with. */
   error: Error | undefined;
@@ -33,6 +33,10 @@ export class Peer extends FakeConn {
   hasReadEof = false;
   /** When the last byte was received or sent back, or when it was accepted. */
   movedAt = 0;
+  /** When its last read or write ended, or when it was accepted. */
+  endedAt = 0;
+  /** Whether the server has done with it. */
+  isOver = false;
   /** Milliseconds from then to its close. */
   idleAtClose = 0;
 
@@ -63,11 +67,6 @@ export class Peer extends FakeConn {
     return this.hasReadEof && this.replied === this.sent;
   }
 
-  /** Whether the server has to do with it: its connection is open, or a read or write is pending. */
-  get isInFlight(): boolean {
-    return !this.closed || this.pending;
-  }
-
   /** Sends its next bytes. */
   sendNext(bytes: number): void {
     const from = this.sent;
@@ -94,7 +93,6 @@ export class Peer extends FakeConn {
   }
 
   override read(buffer: Uint8Array): Promise<number | null> {
-    if (this.number === 0) this.#environment.onFirstRead(this);
     if (buffer.length === 0) this.#environment.violated(`${this.name} is read from into an empty buffer`);
     return super.read(buffer);
   }
@@ -104,13 +102,22 @@ export class Peer extends FakeConn {
     return super.write(buffer);
   }
 
+  /** The server drops it, in a callback: a read or write of it ends later. Or it does not serve it. */
+  override close(): void {
+    this[Symbol.dispose]();
+    this.isOver = !this.#environment.isInCallback;
+    if (this.isOver) this.#environment.onUnserved(this);
+  }
+
   override [Symbol.dispose](): void {
+    this.isOver = true;
     if (!this.closed) this.#environment.onClose(this);
     super[Symbol.dispose]();
   }
 
   protected override receive(buffer: Uint8Array): number | null {
     const bytes = super.receive(buffer);
+    this.endedAt = this.#environment.now();
     if (bytes === null) this.hasReadEof = true;
     else this.#move("received", bytes);
     return bytes;
@@ -125,6 +132,6 @@ export class Peer extends FakeConn {
 
   #move(direction: "received" | "replied", bytes: number): void {
     this[direction] += bytes;
-    this.movedAt = this.#environment.now();
+    this.movedAt = this.endedAt = this.#environment.now();
   }
 }

@@ -6,17 +6,8 @@
 
 /** The mutation, and its trace. When steps are added or reordered, record it again: `simulate` prints it. */
 export const REGRESSIONS: [mutation: string, trace: string][] = [
-  [
-    "acceptor_exhaustion_after_close",
-    "326797440,1690006520,1495805563,1884583310,2421935320,2750063890",
-  ],
-  [
-    "log_batch_to_new_file",
-    "2634504960,790282240,3576430924,0,959195291",
-  ],
-  [
-    "queue_drops_at_exit",
-    "2838475186,2342329152,3941988844,2043802344,1774183246,2625086684,0,163556673,2578730893,1408464376,3089302464," +
-    "3932175270,0,0,1578279703,0",
-  ],
+  ["drain_60_iterations", "2243684736,1717567488,2035410293"],
+  ["drain_two_timers", "2578852432,2130792480,432856702,1436396268"],
+  ["fair_none", "236603380,1399772320,4181794477"],
+  ["log_batch_to_new_file", "4101314121,1214513152,878662674,0,1688316849,1802133740"],
 ];

@@ -8,21 +8,21 @@ import { LineQueue, type Logger } from "../../lib/logger.ts";
 import { type Limits, Server } from "../../lib/server.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { recorder, type Report } from "../support/recorder.ts";
-import { Backlog, EXHAUSTION_RETRY_MS } from "./backlog.ts";
+import { Backlog, RETRY_ACCEPT_MS } from "./backlog.ts";
 import { CheckedLog } from "./checked_log.ts";
 import { DrainOracle } from "./drain_oracle.ts";
 import type { Environment } from "./environment.ts";
+import type { EventLoopSetup } from "./event_loop.ts";
 import type { Peer } from "./peer.ts";
+import { OUT_OF_MEMORY } from "./memory.ts";
 import { DISCONNECTS } from "./system_errors.ts";
 
 /** What is drawn once for all processes of a trace. */
-export interface Setup extends Limits {
+export interface Setup extends Limits, EventLoopSetup {
   /** Bytes of log lines from which on the server may not accept. */
   maxQueuedBytes: number;
   /** Milliseconds that each event takes. */
   cost: number;
-  /** Whether lines are appended while the log tells that it has capacity again. */
-  appendsInNotification: boolean;
   /** Bytes that one write to stderr takes at most. */
   maxStderrWrite: number;
 }
@@ -34,10 +34,17 @@ const REPEAT_SIGNAL_WINDOW_MS = 1000;
 const RETRY_INTERVAL_MS = 1000;
 
 /** Milliseconds without a reader of stderr after which the process exits. */
-const EXIT_WITHIN_MS = 2000;
+const EXIT_WITHIN_MS = 3000;
 
-/** Characters of diagnostics that may be queued: more than the longest line has. */
+/** Milliseconds from one batch of reads and writes to the next. */
+const BATCH_INTERVAL_MS = 1;
+
+/** Milliseconds for which a client's read or write waits at most for the others: 100 clients need two batches. */
+const MAX_TURN_MS = 3;
+
+/** Characters of diagnostics from which on no more are queued, and those of the longest line. */
 const MAX_QUEUED_CHARACTERS = 400;
+const LONGEST_REPORT = 400;
 
 /** Bytes of a message's buffers, the last for all that follow. */
 const BUFFER_SIZES = [4096, 16_384, 65_536, 262_144, 1_048_576];
@@ -45,6 +52,20 @@ const bufferSize = (index: number) => BUFFER_SIZES[Math.min(index, BUFFER_SIZES.
 
 /** Bytes of the longest line. */
 const LONGEST_LINE = "[client 9007199254740991]: received 9007199254740991 bytes\n".length;
+
+/** A clock whose event-loop iterations are those of the simulation. */
+class SimulatedClock extends FakeClock {
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    super(environment.now());
+    this.#environment = environment;
+  }
+
+  override nextIteration(callback: () => void): void {
+    this.#environment.nextIteration(callback);
+  }
+}
 
 /** The server, put together as main.ts does, and what is known of its clients. */
 export class ServerProcess {
@@ -67,8 +88,9 @@ export class ServerProcess {
   readonly #logger: Logger;
 
   #stoppedAt: number | undefined; // when the first SIGTERM or SIGINT came
-  #isAborted = false; // whether one was repeated
-  #noCapacityAt = -Infinity; // when there was last no capacity at rest
+  #repeatedAt = Infinity; // when one was repeated
+  #noLogCapacityAt = -Infinity; // when the log had last no capacity
+  #isFlushed = false; // whether the diagnostics were written before the lines left over were added
   readonly #dropped = new Set<number>(); // numbers of clients that were reported
 
   /**
@@ -80,12 +102,12 @@ export class ServerProcess {
   constructor(setup: Setup, environment: Environment) {
     this.setup = setup;
     this.#environment = environment;
-    const clock = this.clock = new FakeClock(environment.now());
+    const clock = this.clock = new SimulatedClock(environment);
     const { disk, stderr } = environment;
     disk.restart();
-    stderr.restart(MAX_QUEUED_CHARACTERS, setup.maxStderrWrite);
+    stderr.restart(MAX_QUEUED_CHARACTERS + LONGEST_REPORT, setup.maxStderrWrite);
     const queue = new LineQueue((bytes) => stderr.write(bytes), clock, (lines) => {
-      logger.warn("{lines} lines were dropped here, since stderr was not read", { lines });
+      logger.warn("{lines} lines were dropped here because stderr was not being read", { lines });
     }, MAX_QUEUED_CHARACTERS);
     let reported = 0;
     const { logger } = recorder((report) => {
@@ -93,7 +115,7 @@ export class ServerProcess {
       // A line of its own, since that of the logger has the time of day in it.
       const line = `${++reported} ${report.message.replaceAll("\n", "\\n")}\n`;
       const { lines } = report.properties;
-      stderr.expect(line, typeof lines === "number" ? lines : 0, typeof lines === "string");
+      stderr.expect(line, typeof lines === "number" ? lines : 0, typeof lines === "string" && this.#isFlushed);
       queue.add(line);
     });
     this.#logger = logger;
@@ -104,10 +126,18 @@ export class ServerProcess {
     this.#run(queue).catch((error) => environment.violated(`the process ends with an uncaught ${error}`));
   }
 
+  /** Clients in flight at this moment. */
+  get clientsInFlight(): number {
+    return this.inFlight.filter(({ isOver }) => !isOver).length;
+  }
+
   /** Whether one more client may be accepted. */
   get hasCapacity(): boolean {
-    const inFlight = this.inFlight.filter((peer) => peer.isInFlight);
-    return inFlight.length < this.setup.maxClients && this.#log.missingBytes < this.setup.maxQueuedBytes;
+    return this.clientsInFlight < this.setup.maxClients && this.#hasLogCapacity;
+  }
+
+  get #hasLogCapacity(): boolean {
+    return this.#log.missingBytes < this.setup.maxQueuedBytes;
   }
 
   /** Whether no client is in flight or in the backlog. */
@@ -124,7 +154,7 @@ export class ServerProcess {
       this.drain.start(this.listener.peers);
       this.#server.drain();
     } else if (now - this.#stoppedAt >= REPEAT_SIGNAL_WINDOW_MS) {
-      this.#isAborted = true;
+      this.#repeatedAt = Math.min(this.#repeatedAt, now);
       this.#server.abort("not finished at the repeated signal");
     }
   }
@@ -141,15 +171,10 @@ export class ServerProcess {
 
   /** An accept ends with a client. */
   onAccept(peer: Peer): void {
-    this.#environment.note(() => `${peer.name} is accepted`);
-    peer.movedAt = this.#environment.now();
-    this.inFlight.push(peer);
-  }
-
-  /** The server reads from a client for the first time. */
-  onFirstRead(peer: Peer): void {
     peer.number = this.accepted.push(peer);
-    this.#environment.note(() => `${peer.name} has number ${peer.number}`);
+    this.#environment.note(() => `${peer.name} is accepted, with number ${peer.number}`);
+    peer.movedAt = peer.endedAt = this.#environment.now();
+    this.inFlight.push(peer);
   }
 
   /** The server closes a connection. */
@@ -157,9 +182,15 @@ export class ServerProcess {
     const { note, now, violated } = this.#environment;
     note(() => `${peer.name} is closed`);
     peer.idleAtClose = now() - peer.movedAt;
-    if (peer.number === 0 && !this.listener.closed) violated(`${peer.name} is closed unserved`);
     // A client without a line is dropped in the event-loop iteration in which its last write ended, as a report will say.
     if (this.#log.isLate(peer.number)) violated(`${peer.name} is closed before its line is written or queued`);
+  }
+
+  /** The server closes a connection that it does not serve. */
+  onUnserved(peer: Peer): void {
+    this.accepted.pop();
+    peer.number = 0;
+    if (!this.#mayAbort()) this.#environment.violated(`${peer.name} is closed unserved`);
   }
 
   /** The server closes the listener: the kernel resets the connections in the backlog. */
@@ -171,11 +202,10 @@ export class ServerProcess {
 
   /** Checks what holds after every step. */
   check(): void {
-    const { violated, disk } = this.#environment;
+    const { violated, disk, now } = this.#environment;
     const { maxClients, maxBuffered, maxQueuedBytes } = this.setup;
     const { active, buffered, queuedLines } = this.#server.status;
-    this.inFlight = this.inFlight.filter((peer) => peer.isInFlight);
-    for (const peer of this.inFlight) if (!peer.pending) violated(`no read or write is pending for ${peer.name}`);
+    this.inFlight = this.inFlight.filter(({ isOver }) => !isOver);
     if (active !== this.inFlight.length) {
       violated(`${active} clients are active, ${this.inFlight.length} are in flight`);
     }
@@ -184,6 +214,7 @@ export class ServerProcess {
     if (buffered !== held) violated(`${buffered} bytes are acquired, clients hold ${held}`);
     if (buffered > maxBuffered + active * bufferSize(0)) violated(`${buffered} bytes are acquired`);
     if (this.isServed) return;
+    if (!this.#hasLogCapacity) this.#noLogCapacityAt = now();
     const { missing, missingBytes } = this.#log;
     if (queuedLines !== missing.length) violated(`${queuedLines} lines are queued, ${missing.length} are missing`);
     if (queuedLines > 0 && !disk.isFailing) violated("a line is queued though the disk does not fail");
@@ -198,24 +229,27 @@ export class ServerProcess {
     const since = (...times: number[]) => now() - slack - Math.max(...times);
     for (const peer of this.inFlight) {
       if (idleTimeout > 0 && since(peer.movedAt) > idleTimeout * 1250) violated(`${peer.name} is idle and not dropped`);
+      if (!peer.pending && since(peer.endedAt) > MAX_TURN_MS) violated(`no read or write is pending for ${peer.name}`);
     }
     if (this.isServed) return;
     if (disk.isFailing && since(disk.goodSince) > RETRY_INTERVAL_MS) {
       violated("lines are queued though the disk is good");
     }
     const { closed, accepting, pausedAt } = this.listener;
-    if (!this.hasCapacity) this.#noCapacityAt = now();
-    else if (!closed && !accepting && since(pausedAt) >= EXHAUSTION_RETRY_MS) violated("no accept is pending");
-    this.drain.checkAtRest(accepting, Math.max(this.#noCapacityAt, pausedAt));
-    if (this.#mayAbort()) violated("the server goes on when it must drop all clients");
+    const mayWait = since(pausedAt, this.#noLogCapacityAt) < RETRY_ACCEPT_MS;
+    if (this.hasCapacity && !closed && !accepting && !mayWait) violated("no accept is pending");
+    this.drain.checkAtRest(accepting ? this.listener.acceptingSince : undefined);
+    if (since(this.#abortedAt) > MAX_TURN_MS) violated("the server goes on when it must drop all clients");
   }
 
-  /** Whether the server may drop clients: a signal was repeated, or the drain timeout is over. */
+  /** From when on the server may drop clients: a signal was repeated, or the drain timeout is over. */
+  get #abortedAt(): number {
+    const { startedAt = Infinity } = this.drain;
+    return Math.min(this.#repeatedAt, startedAt + this.setup.drainTimeout * 1000);
+  }
+
   #mayAbort(): boolean {
-    const { startedAt } = this.drain;
-    const isTimedOut = startedAt !== undefined &&
-      this.#environment.now() - startedAt >= this.setup.drainTimeout * 1000;
-    return this.#isAborted || isTimedOut;
+    return this.#environment.now() >= this.#abortedAt;
   }
 
   /** What main.ts does from the start to the exit. */
@@ -227,20 +261,21 @@ export class ServerProcess {
     if (!this.listener.closed) violated("the listener is open at the end");
     const unwritten = this.#log.close();
     this.#checkServed();
+    const servedAt = now();
     if (unwritten !== "") {
-      queue.removeBound();
+      this.#isFlushed = await queue.flush();
       stderr.maxQueued = Infinity;
       const lines = unwritten.trimEnd();
       this.#logger.error("these lines could not be written to the access log:\n{lines}", { lines });
     }
-    const servedAt = now();
     const isFlushed = await queue.flush();
     // A process that was stopped may give up a write that is about to end.
     if (isFlushed || this.#environment.slack === 0) stderr.onExit(isFlushed);
     if (now() - Math.max(servedAt, stderr.readAt) > EXIT_WITHIN_MS + this.#environment.slack) {
       violated("the server waits long for a reader of stderr");
     }
-    if (this.clock.pending !== 0) violated("a timer is left at the exit");
+    const { pending, next } = this.clock; // a last batch of no reads and writes may follow
+    if (pending > 1 || (pending === 1 && next > now() + BATCH_INTERVAL_MS)) violated("a timer is left at the exit");
     if (disk.openFiles !== 0) violated("a file is open at the exit");
     this.hasExited = true;
   }
@@ -269,11 +304,11 @@ export class ServerProcess {
     }
   }
 
-  #onReport({ level, message, properties: { client, reason, received } }: Report): void {
-    const { note, violated, count } = this.#environment;
+  #onReport({ level, message, properties: { client, reason, received, detail } }: Report): void {
+    const { note, violated, count, memory } = this.#environment;
     note(() => `${level}: ${message}`);
-    if (message.startsWith("cannot write the access log")) this.#log.onOutage();
-    if (message.startsWith("the access log can be written again")) this.#log.onRecovery();
+    if (message.startsWith("cannot write to the access log")) this.#log.onOutage();
+    if (message.startsWith("the access log can be written to again")) this.#log.onRecovery();
     if (typeof client !== "number") return;
     count(`dropped: ${reason}`);
     const peer = this.accepted[client - 1];
@@ -282,6 +317,10 @@ export class ServerProcess {
     }
     this.#dropped.add(client);
     if (received !== peer.received) violated(`${peer.name} had sent ${peer.received} bytes, ${received} are reported`);
+    if ((level === "DEBUG") !== (reason === "reset" && received === 0)) {
+      violated(`${peer.name} is reported as ${level}`);
+    }
+    if (detail === OUT_OF_MEMORY && memory.failures-- > 0) return;
     if (!this.#isReason(peer, String(reason))) violated(`${peer.name} is dropped: ${reason}`);
   }
 

@@ -10,19 +10,13 @@ import { Disk } from "./disk.ts";
 import { Draw } from "./draw.ts";
 import type { Environment } from "./environment.ts";
 import { Peer } from "./peer.ts";
+import { EventLoop } from "./event_loop.ts";
+import { Memory } from "./memory.ts";
 import { ServerProcess, type Setup } from "./server_process.ts";
 import { Stderr } from "./stderr.ts";
 import { completeOne, sigterm, STEPS } from "./steps.ts";
 import { DISCONNECTS } from "./system_errors.ts";
 import { drawSetup, type Trace } from "./trace.ts";
-
-/** A read, write or accept that can end. */
-interface Ready {
-  /** Ends it. */
-  end: () => void;
-  /** Timers that have fired since. */
-  timers: number;
-}
 
 /** Thrown when an invariant is violated. */
 export class InvariantViolation extends Error {
@@ -32,17 +26,15 @@ export class InvariantViolation extends Error {
 /** How often what happened, in all runs together. */
 export type Counts = Map<string, number>;
 
-/**
- * Timers that fire at most before a read, write or accept ends that can. A draining server relies on it to find its
- * backlog empty.
- */
-const MAX_TIMERS_BEFORE = 2;
-
 /** Events at one time from which on it counts as an endless loop. */
 const MAX_EVENTS_AT_ONCE = 100_000;
 
 /** Milliseconds after the end of all faults within which all clients are served. */
 const RECOVERY_MS = 2000;
+
+/** Reads and writes of a client that may pass those of others at any time, and those of all clients in a batch. */
+const FREE_OPERATIONS = 8;
+const BATCH_SIZE = 64;
 
 /** Runs every microtask: Node's nextTick callbacks run when none is left. (Measured: 0.4 µs, `setImmediate` 2.2 µs.) */
 const runMicrotasks = () => new Promise<void>((resolve) => nextTick(resolve));
@@ -51,16 +43,21 @@ const runMicrotasks = () => new Promise<void>((resolve) => nextTick(resolve));
 export class Simulator implements Environment {
   readonly disk: Disk;
   readonly stderr: Stderr;
+  readonly memory: Memory = new Memory();
   /** The server's process, while one runs. */
   process: ServerProcess | undefined;
   slack = 0;
+  isInCallback = false;
 
   readonly #counts: Counts;
   readonly #onNote: ((line: string) => void) | undefined;
   readonly #peers: Peer[] = [];
   #cost = 0;
   #now = 0;
-  #ready: Ready[] = [];
+  #loop = new EventLoop({ operations: 0, polls: 1 });
+  #isQuiet = false; // whether nothing has happened but an iteration in which no operation has ended
+  #isReacting = false; // whether promise reactions run
+  #hasPolled = false; // and the callbacks of this iteration have not been called
   #violation: string | undefined;
 
   /**
@@ -76,13 +73,20 @@ export class Simulator implements Environment {
     this.stderr = new Stderr(this);
   }
 
-  readonly whenReady: WhenReady = (end) => void this.#ready.push({ end, timers: 0 });
+  readonly whenReady: WhenReady = (end) => this.#loop.add(end, true, this.#isReacting);
+  readonly whenOtherReady: WhenReady = (end) => this.#loop.add(end, false, this.#isReacting);
+  readonly nextIteration = (callback: () => void): void => this.#loop.nextIteration(callback);
   readonly now = (): number => this.#now;
   readonly violated = (how: string): void => void (this.#violation ??= how);
-  readonly onFirstRead = (peer: Peer): void => this.process?.onFirstRead(peer);
+  readonly onUnserved = (peer: Peer): void => this.process?.onUnserved(peer);
   readonly onClose = (peer: Peer): void => this.process?.onClose(peer);
   readonly count = (event: string, by = 1): void => void this.#counts.set(event, (this.#counts.get(event) ?? 0) + by);
   readonly note = (what: () => string): void => this.#onNote?.(`${(this.#now / 1000).toFixed(3)} s: ${what()}`);
+
+  /** Iterations of the event loop. */
+  get iterations(): number {
+    return this.#loop.iterations;
+  }
 
   /** Clients whose connection is up. */
   get connected(): Peer[] {
@@ -96,6 +100,7 @@ export class Simulator implements Environment {
    * @throws {InvariantViolation} If an invariant is violated.
    */
   async run(trace: Trace): Promise<void> {
+    using _ = this.memory;
     const setupDraw = new Draw(trace.setup);
     const setup = drawSetup(setupDraw);
     this.#cost = setup.cost;
@@ -117,32 +122,47 @@ export class Simulator implements Environment {
 
   /** Ends several reads, writes and accepts in one event-loop iteration: before any promise reaction runs. */
   completeSeveral(count: number, draw: Draw): void {
-    for (let i = 0; i < count; i++) this.#ready.splice(draw.below(this.#ready.length), 1)[0]?.end();
+    if (count > 0) this.#poll(draw, count);
   }
 
-  /** Lets one event happen of those that can happen now: a read, write or accept ends, or a timer fires. */
+  /** Lets one event happen of those that can happen now: operations are polled, or a timer fires. */
   completeOne(draw: Draw): boolean {
     const { clock } = this.process ?? {};
-    const mustEnd = this.#ready.some(({ timers }) => timers === MAX_TIMERS_BEFORE);
-    const due = mustEnd ? 0 : clock?.due ?? 0;
-    if (this.#ready.length + due === 0) return false;
-    const index = draw.below(this.#ready.length + due);
-    if (this.#cost > 0) this.stall(this.#cost);
-    const [ready] = this.#ready.splice(index, 1);
-    if (ready !== undefined) {
-      ready.end();
+    const { length } = this.#loop;
+    const due = clock?.due ?? 0;
+    if (length + due === 0) return false;
+    const index = draw.below(length + due);
+    if (index < length) {
+      this.#poll(draw);
     } else {
-      for (const other of this.#ready) other.timers++;
-      clock?.fire(index - this.#ready.length);
+      if (this.#cost > 0) this.stall(this.#cost);
+      this.callBack(() => clock?.fire(index - length));
     }
     return true;
   }
 
-  /** Runs promise reactions until none is left, and checks the invariants. */
+  /** Calls what is not a promise reaction: the callback of a timer, of a signal, of an iteration. */
+  callBack(callback: () => void): void {
+    this.isInCallback = true;
+    callback();
+    this.isInCallback = false;
+  }
+
+  /** Runs promise reactions until none is left, ends the event-loop iteration, and checks the invariants. */
   async runPromises(): Promise<void> {
+    this.#isReacting = true;
     await runMicrotasks();
+    if (this.#hasPolled) {
+      this.#hasPolled = false;
+      for (const callback of this.#loop.takeCallbacks()) {
+        this.callBack(callback);
+        await runMicrotasks();
+      }
+    }
+    this.#isReacting = false;
     const { process } = this;
-    process?.check();
+    if (!this.#isQuiet) this.#check();
+    this.#isQuiet = false;
     if (process?.hasExited) {
       this.note(() => "the process exits");
       this.count("exits");
@@ -158,6 +178,7 @@ export class Simulator implements Environment {
       await this.runPromises();
       if (++events > MAX_EVENTS_AT_ONCE) this.violated("events at one time do not end");
     } while (this.completeOne(draw));
+    this.#check();
     this.process?.checkAtRest();
     this.#throwViolation();
   }
@@ -168,7 +189,7 @@ export class Simulator implements Environment {
     for (;;) {
       await this.settle(draw);
       if (this.#now >= end) return;
-      this.#advance(Math.min(end, this.process?.clock.next ?? Infinity));
+      this.#advance(Math.min(end, this.#next));
     }
   }
 
@@ -181,7 +202,7 @@ export class Simulator implements Environment {
   /** The process is no more. */
   kill(): void {
     this.process = undefined;
-    this.#ready = [];
+    this.#loop = new EventLoop({ operations: 0, polls: 1 });
     for (const peer of this.#peers) peer.error ??= DISCONNECTS[0];
   }
 
@@ -195,6 +216,27 @@ export class Simulator implements Environment {
     return peer;
   }
 
+  /** When something falls due next. */
+  get #next(): number {
+    return Math.min(this.process?.clock.next ?? Infinity, this.stderr.next);
+  }
+
+  #poll(draw: Draw, several?: number): void {
+    const ended = this.#loop.poll(draw, several);
+    if (ended > 0 && this.#cost > 0) this.stall(this.#cost);
+    this.#isQuiet = ended === 0;
+    this.#hasPolled = true;
+  }
+
+  #check(): void {
+    this.process?.check();
+    // A process that was stopped begins several batches at once.
+    const { longestWait } = this.#loop;
+    if (this.slack === 0 && longestWait > BATCH_SIZE + FREE_OPERATIONS * (this.#peers.length + 1)) {
+      this.violated(`an operation is starved: ${longestWait} others have ended since it was ready`);
+    }
+  }
+
   #throwViolation(): void {
     if (this.#violation !== undefined) throw new InvariantViolation(this.#violation);
   }
@@ -202,9 +244,11 @@ export class Simulator implements Environment {
   #advance(to: number): void {
     this.#now = to;
     this.process?.clock.set(to);
+    this.stderr.onTime();
   }
 
   #start(setup: Setup): void {
+    this.#loop = new EventLoop(setup);
     this.process = new ServerProcess(setup, this);
     this.note(() => "a process starts");
   }
@@ -216,6 +260,7 @@ export class Simulator implements Environment {
       this.note(() => "all faults end, all clients finish");
       this.disk.repair(this.#now);
       this.stderr.state = "read";
+      this.memory.repair();
       this.process?.listener.repair();
       for (const peer of this.connected) peer.finish();
       await this.pass(RECOVERY_MS, draw);
@@ -226,7 +271,7 @@ export class Simulator implements Environment {
     while (this.process !== undefined) {
       if (this.process.drain.startedAt === undefined) await sigterm(this, draw);
       await this.settle(draw);
-      if (this.process !== undefined) this.#advance(this.process.clock.next);
+      if (this.process !== undefined) this.#advance(this.#next);
       if (this.#now === Infinity) this.violated("the server waits for nothing and does not exit");
     }
     this.note(() => "end");

@@ -15,16 +15,23 @@ interface Expected {
   isMandatory: boolean;
 }
 
+/** Milliseconds without the end of a write after which the server may give up. */
+const FLUSH_TIMEOUT_MS = 1000;
+
 /** A pipe that is read, not read, or closed. Checks the lines that come. */
 export class Stderr {
   /** Characters that may be queued besides those being written. */
   maxQueued = Infinity;
   /** Bytes that one write takes at most. */
   maxWrite = Infinity;
+  /** Milliseconds that each write takes. */
+  delay = 0;
+  /** When the write under way ends, if it takes time. */
+  next = Infinity;
   /** When it was last read. */
   readAt = -Infinity;
 
-  readonly #environment: Pick<Environment, "whenReady" | "now" | "violated">;
+  readonly #environment: Pick<Environment, "whenOtherReady" | "now" | "violated">;
   #state: "read" | "unread" | "closed" = "read";
   #blocked: (() => void) | undefined; // ends the write that waits for the reader
   #expected: Expected[] = [];
@@ -32,15 +39,20 @@ export class Stderr {
   #isWriting = false;
 
   /** @param environment What it is a part of. */
-  constructor(environment: Pick<Environment, "whenReady" | "now" | "violated">) {
+  constructor(environment: Pick<Environment, "whenOtherReady" | "now" | "violated">) {
     this.#environment = environment;
   }
 
   /** What the reader does from now on. */
   set state(state: "read" | "unread" | "closed") {
     if (this.#state !== "closed") this.#state = state;
-    if (state !== "unread" && this.#blocked !== undefined) this.#environment.whenReady(this.#blocked);
-    if (state !== "unread") this.#blocked = undefined;
+    this.delay = 0;
+    if (state !== "unread") this.#unblock();
+  }
+
+  /** Time has passed. */
+  onTime(): void {
+    if (this.next <= this.#environment.now()) this.#unblock();
   }
 
   /**
@@ -55,6 +67,8 @@ export class Stderr {
     this.#state = "read";
     this.#isWriting = false;
     this.#blocked = undefined;
+    this.delay = 0;
+    this.next = Infinity;
     this.#expected = [];
     this.#partial = "";
   }
@@ -77,8 +91,9 @@ export class Stderr {
         this.#read(new TextDecoder().decode(taken));
         resolve(taken.length);
       };
-      if (this.#state === "unread") this.#blocked = end;
-      else this.#environment.whenReady(end);
+      this.#blocked = end;
+      if (this.#state === "read" && this.delay > 0) this.next = this.#environment.now() + this.delay;
+      else if (this.#state !== "unread") this.#unblock();
     });
   }
 
@@ -87,7 +102,15 @@ export class Stderr {
     const { violated } = this.#environment;
     const lines = this.#expected.length;
     if (isFlushed && this.#state !== "closed" && lines > 0) violated(`${lines} lines of the diagnostics are lost`);
-    if (!isFlushed && this.#blocked === undefined) violated("the server gives up an stderr that is read");
+    if (!isFlushed && (this.#blocked === undefined || (this.delay > 0 && this.delay < FLUSH_TIMEOUT_MS))) {
+      violated("the server gives up an stderr that is read");
+    }
+  }
+
+  #unblock(): void {
+    if (this.#blocked !== undefined) this.#environment.whenOtherReady(this.#blocked);
+    this.#blocked = undefined;
+    this.next = Infinity;
   }
 
   #read(text: string): void {

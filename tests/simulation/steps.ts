@@ -47,7 +47,7 @@ const signal = (name: string, handle: (process: ServerProcess) => void): Act => 
   if (process === undefined || process.isServed) return; // main.ts ignores signals once serve() has resolved
   simulator.note(() => name);
   try {
-    handle(process);
+    simulator.callBack(() => handle(process));
   } catch (error) {
     simulator.violated(`the listener of ${name} throws ${error}`);
   }
@@ -57,7 +57,7 @@ const stop = signal("SIGTERM", (process) => process.stop());
 
 /** SIGTERM or SIGINT, often while clients are in the backlog. */
 export const sigterm: Act = (simulator, draw) => {
-  for (let i = draw.below(3); i > 0; i--) simulator.connect(1);
+  for (let i = draw.below(4); i > 0; i--) simulator.connect(1);
   return stop(simulator, draw);
 };
 
@@ -186,6 +186,33 @@ const FAULTS: Record<string, Act> = {
       await simulator.pass(pause, draw);
     }
   },
+  "busy clients": async (simulator, draw) => {
+    const count = 4 + draw.below(8);
+    const bytes = 40 + draw.below(100);
+    const { maxClients = 0, operations = 0 } = simulator.process?.setup ?? {};
+    if (maxClients < count || operations === 0) return; // they starve no other: it would take time for nothing
+    simulator.note(() => `${count} clients connect and send ${bytes} bytes one by one, another one a byte`);
+    for (let i = 0; i < count; i++) {
+      const peer = simulator.connect(bytes);
+      for (let j = 0; j < bytes; j++) peer?.sendNext(1);
+    }
+    simulator.connect(1)?.finish();
+    if (draw.below(3) === 2) await sigterm(simulator, draw);
+  },
+  "crowd": (simulator, draw) => {
+    const count = 50 + draw.below(50);
+    if (count > (simulator.process?.setup.maxClients ?? 0)) return;
+    simulator.note(() => `${count} clients connect`);
+    for (let i = 0; i < count; i++) simulator.connect(1);
+  },
+  "memory runs out": ({ note, memory }) => {
+    note(() => "no memory can be allocated");
+    memory.exhaust();
+  },
+  "memory is available": ({ note, memory }) => {
+    note(() => "memory can be allocated");
+    memory.repair();
+  },
   "disk full": ({ note, disk }, draw) => {
     const free = draw.below(120);
     note(() => `the disk has ${free} bytes free`);
@@ -244,6 +271,12 @@ const FAULTS: Record<string, Act> = {
   "stderr read": ({ note, stderr }) => {
     note(() => "stderr is read");
     stderr.state = "read";
+  },
+  "stderr slow": ({ note, stderr }, draw) => {
+    const delay = 100 + draw.below(1200);
+    note(() => `a write to stderr takes ${delay} ms`);
+    stderr.state = "read";
+    stderr.delay = delay;
   },
   "stderr closed": ({ note, stderr }) => {
     note(() => "the reader of stderr closes it");

@@ -45,14 +45,15 @@ export function parseTrace(text: string): Trace | undefined {
 /** Draws the limits of the servers: they are low, so that a short trace reaches them. */
 export function drawSetup(draw: Draw): Setup {
   return {
-    maxClients: draw.of(4, 1, 1, 2, 20),
+    maxClients: draw.of(4, 1, 1, 2, 20, 100),
     maxMessage: draw.of(100_000, 10, 4096, 20_480),
     maxBuffered: draw.of(1_000_000, 0, 8192, 20_480, 40_000, 110_592),
     idleTimeout: draw.of(60, 0, 0.5, 1),
     drainTimeout: draw.of(1, 3, 3, 3, 0, 0, 0.01, 0.03),
     maxQueuedBytes: draw.of(1_000_000, 1, 60, 200),
     cost: draw.below(8) === 7 ? draw.of(1, 2, 0.25) : 0,
-    appendsInNotification: draw.below(4) === 3,
     maxStderrWrite: draw.of(Infinity, Infinity, 30),
+    operations: draw.of(0, 0, 4, 1),
+    polls: draw.of(1, 3, 61),
   };
 }

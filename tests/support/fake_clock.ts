@@ -41,6 +41,10 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  nextIteration(callback: () => void): void {
+    setImmediate(callback);
+  }
+
   every(ms: number, callback: () => void): Disposable {
     return this.#add({ at: this.#now + ms, every: ms, callback });
   }

@@ -144,6 +144,14 @@ export class Program implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
+  /** Calls back while it stands still: whatever clients and signals do meanwhile, it finds all of it at once. */
+  async whileStopped<T>(callback: () => Promise<T>): Promise<T> {
+    this.kill("SIGSTOP");
+    const result = await callback();
+    this.kill("SIGCONT");
+    return result;
+  }
+
   /**
    * Waits until it has ended.
    *
@@ -173,6 +181,19 @@ export class Program implements AsyncDisposable {
   /** The TCP ports over IPv4 that it listens on at this moment. */
   listeningPorts(): Promise<number[]> {
     return listeningPorts(this.pid);
+  }
+
+  /** Waits until it does not listen any more, without connecting to it and without a process that a busy machine delays. */
+  listenerClosed(): Promise<void> {
+    return until(() => {
+      try {
+        Deno.listen(this.address).close();
+        return true;
+      } catch (error) {
+        if (error instanceof Deno.errors.AddrInUse) return false;
+        throw error;
+      }
+    });
   }
 
   /** Asks for a status line by SIGUSR2 and reads it. Only for diagnostics in text. */

@@ -24,7 +24,7 @@ export interface Report {
  */
 export function recorder(onReport?: (report: Report) => void): { logger: Logger; reports: Report[] } {
   const reports: Report[] = [];
-  const { logger } = setUpLogger("debug", "json", false, (line) => {
+  const { logger } = setUpLogger("debug", "json", (line) => {
     const report: Report = JSON.parse(line);
     reports.push(report);
     onReport?.(report);

@@ -26,8 +26,7 @@ export class Terminal implements AsyncDisposable {
     this.#script = Deno.makeTempFileSync({ suffix: ".sh" }); // socat has quotes of its own
     Deno.writeTextFileSync(this.#script, script);
     const args = ["-", `EXEC:sh ${this.#script},pty,setsid,ctty,stderr`];
-    const env = { NO_COLOR: "1" };
-    this.#socat = new Deno.Command("socat", { args, cwd: ROOT, env, stdin: "piped", stdout: "piped", stderr: "null" })
+    this.#socat = new Deno.Command("socat", { args, cwd: ROOT, stdin: "piped", stdout: "piped", stderr: "null" })
       .spawn();
     this.#typed = this.#socat.stdin.getWriter();
     this.#shown = this.#read();

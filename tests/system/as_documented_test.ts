@@ -63,7 +63,13 @@ for (const [source, command] of Object.entries(documentedStarts())) {
       await terminal.shows(/listening on (0\.0\.0\.0|127\.0\.0\.1):4000/);
       const hello = new TextEncoder().encode("hello");
       assertEquals(await roundTrip({ hostname: "127.0.0.1", port: 4000 }, hello), hello);
+      using conn = await Deno.connect({ port: 4000 });
+      await conn.write(hello);
       await terminal.type("\x03");
+      await terminal.shows(/draining/);
+      await delay(200); // a task has forwarded the signal, too
+      await conn.closeWrite();
+      assertEquals(await readToEof(conn), hello);
       await terminal.shows(/exit status 0/);
       assertEquals(terminal.text.match(/Allow\?|requests|permission/gi), null, terminal.text);
     },

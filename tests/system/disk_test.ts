@@ -76,7 +76,7 @@ for (const { make, name, missing } of disks) {
       await using program = await Program.start(disk.start);
       disk.fill(program);
       await serve(program, COUNT);
-      await program.line(/error: cannot write the access log/);
+      await program.line(/error: cannot write to the access log/);
       await serve(program, COUNT);
       const { queued_lines } = await program.status();
       assert(queued_lines >= COUNT, `only ${queued_lines} lines are queued`);
@@ -87,7 +87,7 @@ for (const { make, name, missing } of disks) {
 
       disk.free(program);
       const freed = performance.now();
-      await program.line(/warning: the access log can be written again, all queued lines are in it$/);
+      await program.line(/warning: the access log can be written to again, all queued lines are in it$/);
       assertLess(performance.now() - freed, 5000); // a second is promised, the rest is for a busy machine
       assertEquals((await program.status()).queued_lines, 0);
       assertComplete(program.log(), 2 * COUNT);
@@ -107,7 +107,7 @@ for (const { make, name, missing } of disks) {
     disk.fill(program);
     for (let i = 1; i <= COUNT; i++) await roundTrip(program.address, pattern(i));
     disk.free(program);
-    await program.line(/can be written again/);
+    await program.line(/can be written to again/);
     assertEquals(program.lines(), Array.from({ length: COUNT }, (_, i) => ({ client: i + 1, bytes: i + 1 })));
   });
 
@@ -172,7 +172,7 @@ for (const { make, name, missing } of disks) {
         if (i === 1) disk.fill(program); // except the rest of the page that the first line is in
         await until(() => isWhole(program.log()));
       }
-      await program.line(/cannot write the access log/);
+      await program.line(/cannot write to the access log/);
       const before = program.lines();
       assertEquals(before, Array.from(before, (_, i) => ({ client: i + 1, bytes: i + 1 })));
       Deno.truncateSync(program.accessLog); // an operator frees space
@@ -195,13 +195,13 @@ for (const { make, name, missing } of disks) {
       await using program = await Program.start(disk.start);
       disk.fill(program);
       for (let i = 1; i <= COUNT; i++) await roundTrip(program.address, pattern(i));
-      await program.line(/cannot write the access log/);
+      await program.line(/cannot write to the access log/);
       const old = `${program.accessLog}.1`;
       Deno.renameSync(program.accessLog, old);
       program.kill("SIGHUP");
       await program.line(/access log reopened/);
       disk.free(program);
-      await program.line(/can be written again/);
+      await program.line(/can be written to again/);
       assertEquals(
         [...parseLines(Deno.readTextFileSync(old)), ...program.lines()], // neither has a partial line
         Array.from({ length: COUNT }, (_, i) => ({ client: i + 1, bytes: i + 1 })),

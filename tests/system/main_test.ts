@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
-import type { CommandResult } from "../support/commands.ts";
+import { type CommandResult, run, succeeds } from "../support/commands.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { unprivileged } from "../support/privileges.ts";
 import { Program } from "../support/program.ts";
 import { runProgram } from "../support/run_program.ts";
 import { equal, pattern, readToEof, roundTrip, writeAll } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { Terminal } from "../support/terminal.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
 
 const missing = canRun ? "" : "permissions are missing";
@@ -179,10 +180,22 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       assertEquals(await program.exit(), 0);
       assertEquals(program.log(), "[client 1]: received 10 bytes\n");
       assertEquals(program.stdout, "");
-      assertEquals(program.stderr.join("").includes("\x1b"), false); // no colors in a pipe
     },
   );
 }
+
+const noTerminal = missing || (succeeds("socat", "-V") ? "" : "needs socat");
+Deno.test(ignoreIf(noTerminal, "main.ts reports without colors, also on a terminal"), async () => {
+  await using cleanup = new AsyncDisposableStack();
+  const { path: folder } = cleanup.use(new TemporaryFolder());
+  const permissions = `--no-prompt --allow-net=127.0.0.1:0 --allow-write=${folder}`;
+  const flags = `--hostname=127.0.0.1 --port=0 --access-log=${folder}/access.log`;
+  const terminal = cleanup.use(new Terminal(`exec ${Deno.execPath()} run ${permissions} main.ts ${flags}`));
+  await terminal.shows(/listening on/);
+  await terminal.type("\x03");
+  await terminal.shows(/draining/);
+  assertEquals(terminal.text.includes("\x1b"), false, terminal.text);
+});
 
 Deno.test(ignoreIf(missing, "main.ts reports in JSON with --log-format=json"), async () => {
   await using program = await Program.start({ flags: ["--log-format=json", "--max-message=1K"] });
@@ -384,6 +397,18 @@ for (const [what, { make, says, byMode }] of Object.entries(unusable)) {
     assertMatch(startupError(await runProgram(permissions, flags, byMode ? unprivileged : [])), says);
   });
 }
+
+Deno.test(ignoreIf(missing, "main.ts refuses a FIFO as its access log"), async () => {
+  using temporary = new TemporaryFolder();
+  const path = `${temporary.path}/access.log`;
+  assert(succeeds("mkfifo", path));
+  const reader = run(["timeout", "20", "cat", path]); // until it has opened the FIFO, open(2) blocks
+  const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${temporary.path}`];
+  const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${path}`];
+  const line = startupError(await runProgram(permissions, flags));
+  assertEquals(line, `cannot open the access log ${path}: it is not a regular file; choose another with --access-log`);
+  assertEquals((await reader).code, 0); // EOF: the program has closed it
+});
 
 const noMount = missing || (canMount ? "" : "needs root");
 Deno.test(ignoreIf(noMount, "main.ts reports that the access log's file system is read-only"), async () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, ResettingClient, roundTrip, writeAll } from "../support/tcp_client.ts";
@@ -10,13 +10,6 @@ const DROPPED = /warning: client (\d+) \(127\.0\.0\.1:\d+\) dropped after (\d+) 
 
 /** More than the kernel's buffers at both ends hold: the server cannot finish the reply before the client reads it. */
 const LARGE = pattern(12 * 1024 ** 2);
-
-/** Calls back while the program stands still: whatever clients do meanwhile, it finds all of it at once. */
-async function whileStopped(program: Program, callback: () => Promise<unknown>): Promise<void> {
-  program.kill("SIGSTOP");
-  await callback();
-  program.kill("SIGCONT");
-}
 
 /** Connects so many clients and waits until the program has them all in flight. */
 async function inFlight(program: Program, count: number, first: Uint8Array): Promise<ResettingClient[]> {
@@ -34,7 +27,7 @@ const phases: Record<
     count: 200,
     reported: false,
     run: (program, count) =>
-      whileStopped(program, async () => {
+      program.whileStopped(async () => {
         const clients = await Promise.all(
           Array.from({ length: count }, () => ResettingClient.connect(program.address)),
         );
@@ -54,7 +47,7 @@ const phases: Record<
     reported: true,
     async run(program, count) {
       const clients = await inFlight(program, count, pattern(1000));
-      await whileStopped(program, async () => {
+      await program.whileStopped(async () => {
         await Promise.all(clients.map((client) => client.end()));
         await Promise.all(clients.map((client) => client.reset()));
       });
@@ -109,3 +102,18 @@ for (const [phase, { count, reported, run }] of Object.entries(phases)) {
     assert(!program.stdout);
   });
 }
+
+Deno.test(ignoreIf(missing, "main.ts reports no health check that connects and resets, and counts it"), async () => {
+  await using program = await Program.start({ flags: ["--log-level=info"] });
+  const checks = await Promise.all(Array.from({ length: 10 }, () => ResettingClient.connect(program.address)));
+  await program.statusWhen(({ active }) => active === 10);
+  await Promise.all(checks.map((check) => check.reset()));
+  for (let i = 0; i < 10; i++) await (await ResettingClient.connect(program.address)).reset(); // perhaps before its accept
+  const { served, dropped_reset } = await program.statusWhen(({ active, dropped_reset, dropped_before_accept }) =>
+    active === 0 && dropped_reset + dropped_before_accept === 20
+  );
+  assertEquals(served, 0);
+  assertGreaterOrEqual(dropped_reset, 10);
+  assertEquals(program.stderr.filter((line) => !/ (listening on|status) /.test(line)), []);
+  assertEquals(program.log(), "");
+});

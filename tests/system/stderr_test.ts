@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
+import { parseLines } from "../support/access_log_lines.ts";
 import { succeeds } from "../support/commands.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { type Address, Program } from "../support/program.ts";
@@ -17,13 +18,19 @@ async function dropMany(program: Program, times: number): Promise<void> {
   }));
 }
 
+/** What reads stderr for good: at once, or slowly, a pipe's capacity at a time. */
+const FAST = "cat";
+const SLOW = 'while [ "$(dd bs=64K count=1 status=none | tee /dev/fd/3 | wc -c)" -gt 0 ]; do sleep 0.02; done 3>&1';
+
 /** A program of whose stderr, a pipe, only the first line is read, and the rest once the gate is open. */
 class Unread implements AsyncDisposable {
   readonly #gate = Deno.makeTempFileSync();
   #program: Program | undefined;
 
+  constructor(private readonly reader: string = FAST) {}
+
   async start(...flags: string[]): Promise<Program> {
-    const reader = `read -r line; echo "$line"; while [ -e ${this.#gate} ]; do sleep 0.05; done; cat`;
+    const reader = `read -r line; echo "$line"; while [ -e ${this.#gate} ]; do sleep 0.05; done; ${this.reader}`;
     const launcher = ["bash", "-c", `exec "$0" "$@" 2> >({ ${reader}; } >&2)`];
     // With a small heap, garbage is not taken for what is held.
     const env = { DENO_V8_FLAGS: "--max-heap-size=48" };
@@ -64,7 +71,9 @@ Deno.test({
     assertEquals(program.stderr.length, 1);
 
     stderr.open();
-    const [, dropped] = await program.line(/"message":"(\d+) lines were dropped here, since stderr was not read"/);
+    const [, dropped] = await program.line(
+      /"message":"(\d+) lines were dropped here because stderr was not being read"/,
+    );
     assert(Number(dropped) > 0);
     // Two more, of the signals, were among those dropped.
     assertEquals(program.matches(/ dropped after /).length + Number(dropped), 22_000 + 2);
@@ -107,6 +116,31 @@ Deno.test({
     await until(() => !isAlive(program.pid));
     stderr.open();
     assertEquals(await program.exit(), 0, program.stderr.slice(-10).join("\n"));
+  },
+});
+
+Deno.test({
+  ...ignoreIf(
+    missing,
+    "main.ts prints all left-over lines though stderr, read late and slowly, had more queued than is kept",
+  ),
+  async fn() {
+    await using stderr = new Unread(SLOW);
+    const program = await stderr.start("--log-format=json");
+    assert(succeeds("prlimit", "--pid", `${program.pid}`, "--fsize=512:")); // the log may not grow beyond it
+    const count = 100;
+    for (let i = 0; i < count; i++) await roundTrip(program.address, new Uint8Array());
+    await dropMany(program, 16_000); // more than are queued
+    program.kill("SIGTERM");
+    await program.listenerClosed();
+    stderr.open(); // within the second that a blocked write is given
+    assertEquals(await program.exit(), 1);
+    assert(program.matches(/"message":"\d+ lines were dropped here/).length > 0, "fewer lines than the queue holds");
+    const [report] = program.matches(/these lines could not be written/);
+    assert(report, "the left-over lines are not printed");
+    const { properties: { lines } } = JSON.parse(report?.input ?? "");
+    const numbers = parseLines(`${program.log()}${lines}\n`).map(({ client }) => client);
+    assertEquals(numbers, Array.from({ length: count }, (_, i) => i + 1));
   },
 });
 

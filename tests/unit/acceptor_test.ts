@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Acceptor } from "../../lib/acceptor.ts";
+import { FairQueue } from "../../lib/fair_queue.ts";
 import { BACKLOG } from "../../lib/startup.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeConn, systemError } from "../support/fake_conn.ts";
@@ -18,8 +19,9 @@ function accepting(capacity = Infinity) {
   const { logger, reports } = recorder();
   const accepted: Deno.TcpConn[] = [];
   const hasCapacity = (): boolean => accepted.length < all.capacity;
-  const acceptor: Acceptor = new Acceptor(listener, hasCapacity, logger, clock);
-  const all = { listener, clock, reports, acceptor, accepted, capacity, ended: false, loop: Promise.resolve() };
+  const queue = new FairQueue(clock);
+  const acceptor: Acceptor = new Acceptor(listener, hasCapacity, queue, logger, clock);
+  const all = { listener, clock, queue, reports, acceptor, accepted, capacity, ended: false, loop: Promise.resolve() };
   all.loop = (async () => {
     for await (const conn of acceptor) accepted.push(conn);
     all.ended = true;
@@ -27,12 +29,9 @@ function accepting(capacity = Infinity) {
   return all;
 }
 
-/** Lets time pass until a drained acceptor has found the backlog empty and has closed the listener. */
+/** Waits until a drained acceptor has found the backlog empty and has closed the listener, and checks what is left. */
 async function drained({ clock, listener, loop }: ReturnType<typeof accepting>): Promise<void> {
-  await until(() => {
-    clock.advance(1);
-    return listener.closed;
-  }, "the listener to be closed");
+  await until(() => listener.closed, "the listener to be closed");
   await loop;
   assertEquals(clock.pending, 0);
 }
@@ -64,6 +63,26 @@ Deno.test("Acceptor does not accept while there is no capacity", async () => {
   assertEquals([all.accepted.length, all.listener.accepts], [2, 2]);
   all.acceptor.close(); // also ends the wait for capacity
   await all.loop;
+});
+
+Deno.test("Acceptor asks again every 100 ms whether there is capacity, which no client has to end for", async () => {
+  const all = accepting(0);
+  all.listener.push(new FakeConn());
+  for (let i = 0; i < 3; i++) {
+    await nextIteration();
+    all.clock.advance(100);
+  }
+  await nextIteration();
+  all.capacity = 1;
+  all.clock.advance(99);
+  await nextIteration();
+  assertEquals([all.listener.accepts, all.clock.pending], [0, 1]);
+  all.clock.advance(1);
+  await nextIteration();
+  assertEquals(all.accepted.length, 1);
+  all.acceptor.close();
+  await all.loop;
+  assertEquals(all.clock.pending, 0);
 });
 
 Deno.test("Acceptor accepts again after exhaustion when a client has ended, or else after 100 ms", async () => {
@@ -181,23 +200,6 @@ Deno.test("Acceptor.drain() accepts the connections in the backlog, and then clo
   assertEquals([all.accepted, all.acceptor.disconnectedBeforeAccept], [conns, 50]);
 });
 
-Deno.test("Acceptor.drain() does not take the backlog for empty while there is no capacity", async () => {
-  const all = accepting(1);
-  const conns = [new FakeConn(), new FakeConn()];
-  all.listener.push(...conns);
-  await nextIteration();
-  all.acceptor.drain();
-  for (let i = 0; i < 200; i++) {
-    all.clock.advance(25);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  assert(!all.listener.closed);
-  all.capacity = 3;
-  all.acceptor.notify();
-  await drained(all);
-  assertEquals(all.accepted, conns);
-});
-
 Deno.test("Acceptor.drain() accepts no more connections than the backlog holds, reset or not", async () => {
   const all = accepting();
   await nextIteration();
@@ -208,20 +210,182 @@ Deno.test("Acceptor.drain() accepts no more connections than the backlog holds, 
   assert(all.listener.closed);
 });
 
-// How drain() decides that the backlog is empty. No other test depends on its timers.
+// How drain() decides that the backlog is empty. No other test depends on how many iterations that takes.
 
-Deno.test("Acceptor.drain() closes the listener when an accept has stayed pending over two timers", async () => {
+/** Event-loop iterations in which the same accept has to stay pending. */
+const QUIET_ITERATIONS = 128;
+
+/** Iterations after which the listener is closed whatever else happens. */
+const MAX_ITERATIONS = 16_384;
+
+const iteration = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+async function iterations(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await iteration();
+}
+
+/** Checks that the listener is closed after so many iterations from now on, give or take two. */
+async function closesAfter(count: number, listener: FakeListener, eachIteration = () => {}): Promise<void> {
+  for (let i = 0; i < count - 2; i++) {
+    assert(!listener.closed, `closed after ${i} iterations, and not ${count}`);
+    eachIteration();
+    await iteration();
+  }
+  await iterations(4);
+  assert(listener.closed, `not closed after ${count} iterations`);
+}
+
+/** Whether an operation may begin now. If not, it waits. */
+function isOpen({ queue }: ReturnType<typeof accepting>): boolean {
+  return queue.enter(1) === undefined;
+}
+
+Deno.test("Acceptor.drain() closes the listener when an accept has stayed pending over 128 iterations", async () => {
   const all = accepting();
-  await nextIteration();
+  await iterations(3);
+  all.acceptor.drain();
+  all.clock.advance(1000); // no time counts
+  await closesAfter(QUIET_ITERATIONS, all.listener);
+  await all.loop;
+  assertEquals([all.clock.pending, all.acceptor.disconnectedBeforeAccept], [0, 0]);
+});
+
+Deno.test("Acceptor.drain() counts from 0 for every accept, that of a reset connection included", async () => {
+  const all = accepting();
+  await iterations(3);
   all.acceptor.drain();
   for (const arrival of [new FakeConn(), RESET, new FakeConn()]) {
-    all.clock.advance(2); // the first timer sees which accept is pending, the next one counts
+    await iterations(QUIET_ITERATIONS - 2);
+    assert(!all.listener.closed);
     all.listener.push(arrival);
-    await nextIteration();
   }
-  all.clock.advance(2);
-  assert(!all.listener.closed);
-  all.clock.advance(1);
-  assert(all.listener.closed);
+  await closesAfter(QUIET_ITERATIONS, all.listener);
   await all.loop;
+  assertEquals([all.accepted.length, all.acceptor.disconnectedBeforeAccept], [2, 1]);
+});
+
+Deno.test("Acceptor.drain() counts from 0 when an operation arrives at the queue or a client ends", async () => {
+  for (
+    const act of [
+      (all: ReturnType<typeof accepting>) => void all.queue.enter(1),
+      ({ acceptor }: ReturnType<typeof accepting>) => acceptor.notify(),
+    ]
+  ) {
+    const all = accepting();
+    await iterations(3);
+    all.acceptor.drain();
+    for (let i = 0; i < 3; i++) {
+      await iterations(QUIET_ITERATIONS - 2);
+      assert(!all.listener.closed);
+      act(all);
+    }
+    await closesAfter(QUIET_ITERATIONS, all.listener);
+    await all.loop;
+  }
+});
+
+Deno.test("Acceptor.drain() closes the listener after 16,384 iterations, whatever arrives and ends meanwhile", async () => {
+  const all = accepting();
+  await iterations(3);
+  all.acceptor.drain();
+  await closesAfter(MAX_ITERATIONS, all.listener, all.acceptor.notify.bind(all.acceptor));
+  assert(isOpen(all));
+  await all.loop;
+});
+
+Deno.test("Acceptor.drain() holds the queue while an accept is pending, and opens it when the listener is closed", async () => {
+  const all = accepting();
+  await iterations(3);
+  assert(isOpen(all));
+  all.acceptor.drain();
+  let turns = 0;
+  for (let i = 0; i < 3; i++) {
+    all.queue.enter(1)?.then(() => turns++);
+    all.clock.advance(10);
+    await iterations(10);
+  }
+  assertEquals([turns, all.queue.length], [0, 3]);
+  await closesAfter(QUIET_ITERATIONS - 10, all.listener);
+  all.clock.advance(1);
+  await all.loop;
+  assertEquals([turns, isOpen(all)], [3, true]);
+});
+
+Deno.test("Acceptor.drain() opens the queue for each client that is accepted, and holds it again for the next accept", async () => {
+  const listener = new FakeListener();
+  const queue = new FairQueue(new FakeClock());
+  const acceptor = new Acceptor(listener, () => true, queue, recorder().logger, new FakeClock());
+  const opened: boolean[] = [];
+  const next = Promise.withResolvers<void>();
+  const loop = (async () => {
+    for await (const _ of acceptor) {
+      opened.push(queue.enter(1) === undefined);
+      await next.promise;
+    }
+  })();
+  await iterations(3);
+  acceptor.drain();
+  assert(queue.enter(1) !== undefined);
+  listener.push(new FakeConn(), new FakeConn());
+  await iterations(2 * QUIET_ITERATIONS);
+  assertEquals([opened, listener.closed], [[true], false]); // as long as no accept is pending
+  assert(queue.enter(1) === undefined);
+  next.resolve();
+  await iterations(3);
+  assertEquals(opened, [true, true]);
+  assert(queue.enter(1) !== undefined);
+  await closesAfter(QUIET_ITERATIONS, listener);
+  await loop;
+});
+
+Deno.test("Acceptor.drain() opens the queue when the accept rejects, and holds it again for the next one", async () => {
+  const all = accepting();
+  await iterations(3);
+  all.acceptor.drain();
+  assert(!isOpen(all));
+  all.listener.push(EXHAUSTED);
+  await iterations(2 * QUIET_ITERATIONS);
+  assert(!all.listener.closed, "exhaustion does not tell that the backlog is empty");
+  assert(isOpen(all));
+  all.clock.advance(100);
+  await iterations(3);
+  assert(!isOpen(all));
+  await closesAfter(QUIET_ITERATIONS, all.listener);
+  all.clock.advance(1);
+  await all.loop;
+});
+
+Deno.test("Acceptor.drain() neither holds the queue nor closes the listener while there is no capacity", async () => {
+  const all = accepting(1);
+  const conns = [new FakeConn(), new FakeConn()];
+  all.listener.push(...conns);
+  await iterations(3);
+  all.acceptor.drain();
+  for (let i = 0; i < 3; i++) {
+    assert(isOpen(all));
+    await iterations(QUIET_ITERATIONS);
+    all.clock.advance(100);
+  }
+  assertEquals([all.listener.closed, all.listener.accepts], [false, 1]);
+  all.capacity = 3;
+  all.acceptor.notify();
+  await iterations(3);
+  assertEquals(all.accepted, conns);
+  assert(!isOpen(all));
+  await closesAfter(QUIET_ITERATIONS, all.listener);
+  all.clock.advance(1);
+  await all.loop;
+});
+
+Deno.test("Acceptor.close() while drain() holds the queue opens it", async () => {
+  const all = accepting();
+  await iterations(3);
+  all.acceptor.drain();
+  await iterations(10);
+  assert(!isOpen(all));
+  all.acceptor.close();
+  assert(isOpen(all));
+  await all.loop;
+  await iterations(2 * QUIET_ITERATIONS);
+  assert(isOpen(all));
 });

@@ -104,16 +104,18 @@ Deno.test("BufferPool.release() keeps at most maxFreeBytes and frees the rest at
   assert(large.buffer.detached, "3 MiB, 16 KiB and 1 MiB are more than 4 MiB");
 });
 
-Deno.test("BufferPool.release() keeps every first buffer, since they share slabs, and counts the slabs as free bytes", () => {
-  const pool = new BufferPool(Infinity, MiB);
-  const buffers = Array.from({ length: 1000 }, () => acquire(pool, 0)); // 3.9 of 4 MiB
+Deno.test("BufferPool.release() keeps every first buffer, and does not count them as free bytes", () => {
+  const pool = new BufferPool(Infinity, 16 * KiB);
+  const buffers = Array.from({ length: 1000 }, () => acquire(pool, 0));
   for (const buffer of buffers) pool.release(buffer);
-  const larger = acquire(pool, 1);
+  const [larger, another] = [acquire(pool, 1), acquire(pool, 1)];
   pool.release(larger);
-  assert(larger.buffer.detached);
+  pool.release(another);
+  assert(!larger.buffer.detached);
+  assert(another.buffer.detached);
   assertEquals(new Set(buffers.map(() => acquire(pool, 0))), new Set(buffers));
-  pool.release(acquire(pool, 1));
-  assertEquals(pool.acquiredBytes, 1000 * 4 * KiB);
+  assertEquals(acquire(pool, 1), larger);
+  assertEquals(pool.acquiredBytes, 1000 * 4 * KiB + 16 * KiB);
 });
 
 Deno.test("BufferPool never hands out a byte twice, and counts the acquired bytes", () => {

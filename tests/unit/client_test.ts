@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { AccessLog } from "../../lib/access_log.ts";
 import { BufferPool } from "../../lib/buffer_pool.ts";
 import { Client, type Drop } from "../../lib/client.ts";
+import { FairQueue } from "../../lib/fair_queue.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeConn, systemError } from "../support/fake_conn.ts";
 import { FakeLogFile } from "../support/fake_log_file.ts";
@@ -15,11 +16,13 @@ const KiB = 1024;
 function setUp(conn: FakeConn = new FakeConn(), limit?: number) {
   const pool = new BufferPool(limit);
   const file = new FakeLogFile();
-  const log = new AccessLog(() => file, recorder().logger, new FakeClock());
-  const client = new Client(1, 0, conn, pool);
+  const clock = new FakeClock();
+  const log = new AccessLog(() => file, recorder().logger, clock);
+  const queue = new FairQueue(clock);
+  const client = new Client(1, 0, conn, pool, queue);
   const serve = (max = Infinity) =>
     new Promise<Drop | undefined>((resolve) => client.serve(log, max, (_, dropped) => resolve(dropped)));
-  return { conn, pool, file, log, client, serve };
+  return { conn, pool, file, clock, log, queue, client, serve };
 }
 
 /** After a drop no buffer is held, the connection is closed, and there is no line. */
@@ -80,12 +83,15 @@ Deno.test("Client.serve() echoes any message, however it is split into reads and
   const sizes = fc.array(fc.nat(9000), { maxLength: 5 });
   await fc.assert(
     fc.asyncProperty(sizes, fc.integer({ min: 1, max: 5000 }), fc.nat(9), async (sizes, packet, from) => {
-      const { conn, pool, file, serve } = setUp();
+      const { conn, clock, pool, file, serve } = setUp();
       conn.packet = packet;
       let length = 0;
       for (const size of sizes) conn.send(digits.slice(from + length, from + (length += size)));
       conn.halfClose();
-      assertEquals(await serve(), undefined);
+      let dropped: Drop | undefined | null = null;
+      serve().then((result) => dropped = result);
+      for (; dropped === null; await new Promise((resolve) => setImmediate(resolve))) clock.advance(1); // a batch each
+      assertEquals(dropped, undefined);
       assertEquals(conn.echoed, digits.slice(from, from + length));
       assertEquals([pool.acquiredBytes, file.text], [0, `[client 1]: received ${length} bytes\n`]);
     }),
@@ -137,7 +143,8 @@ Deno.test("Client.serve() drops only the client for whose message no memory can 
   assertDropped(all);
 
   const conn = new FakeConn().send("abc").halfClose();
-  await new Client(2, 0, conn, all.pool).serve(all.log, Infinity, (_, dropped) => assertEquals(dropped, undefined));
+  const other = new Client(2, 0, conn, all.pool, all.queue);
+  await other.serve(all.log, Infinity, (_, dropped) => assertEquals(dropped, undefined));
   assertEquals([conn.echoed, all.file.text], ["abc", "[client 2]: received 3 bytes\n"]);
 });
 
@@ -232,35 +239,148 @@ Deno.test("Client.address is formatted as in a flag or a URL", () => {
   assertEquals(setUp(new FakeConn("::1")).client.address, "[::1]:50000");
 });
 
-Deno.test("Client.countIdleSweeps() counts sweeps in a row without a byte either way, from the accept on", async () => {
-  const { conn, client, serve } = setUp();
-  conn.window = 0;
-  const served = serve();
-  const sweeps = (): number[] => [1, 2, 3].map(() => client.countIdleSweeps());
-  assertEquals(sweeps(), [0, 1, 2], "it may have been accepted just before the first sweep");
-  conn.send("abc");
-  await nextIteration();
-  assertEquals(sweeps(), [0, 1, 2]);
-  conn.halfClose();
-  await nextIteration();
-  assertEquals(client.countIdleSweeps(), 3, "a half-close is no byte");
-  conn.take(1);
-  await nextIteration();
-  assertEquals(sweeps(), [0, 1, 2]);
-  conn.take(2);
-  assertEquals(await served, undefined);
+Deno.test("Client.dropIfIdle() drops after so many sweeps in a row without a byte either way, from the accept on", async () => {
+  for (const phase of ["sending", "receiving"]) {
+    const all = setUp();
+    const { conn, client, serve } = all;
+    conn.window = 0;
+    const served = serve();
+    const sweep = (times: number) => {
+      for (let i = 0; i < times; i++) client.dropIfIdle(4, "no byte for 60 s");
+      assert(!conn.closed);
+    };
+    sweep(4); // it may have been accepted just before the first
+    conn.send("abc");
+    await nextIteration();
+    sweep(3);
+    if (phase === "receiving") {
+      conn.halfClose();
+      await nextIteration();
+      conn.take(1);
+      await nextIteration();
+      sweep(4);
+    } else {
+      sweep(1);
+    }
+    client.dropIfIdle(4, "no byte for 60 s");
+    assert(conn.closed, phase);
+    assertEquals(await served, { reason: "idle", detail: "no byte for 60 s" });
+    assertDropped(all);
+  }
 });
 
-Deno.test("Client.countIdleSweeps() counts a write that ends a buffer as progress", async () => {
+Deno.test("Client.dropIfIdle() takes a half-close for no byte", async () => {
+  const { conn, client, serve } = setUp(new FakeConn().send("abc"));
+  conn.window = 0;
+  const served = serve();
+  await nextIteration();
+  for (let i = 0; i < 3; i++) client.dropIfIdle(3, "");
+  conn.halfClose();
+  await nextIteration();
+  client.dropIfIdle(3, "");
+  assertEquals((await served)?.reason, "idle");
+});
+
+Deno.test("Client.dropIfIdle() takes a write that ends a buffer for progress", async () => {
   const { conn, client, serve } = setUp(new FakeConn().send(new Uint8Array(3412 * KiB)).halfClose());
   conn.window = 340 * KiB; // the first four buffers
   const served = serve();
   await nextIteration();
-  client.countIdleSweeps();
+  client.dropIfIdle(3, "");
   for (let buffer = 0; buffer < 3; buffer++) { // the others, of the same size: one in every three sweeps
     conn.take(1024 * KiB);
     await nextIteration();
-    assertEquals([1, 2, 3].map(() => client.countIdleSweeps()), [0, 1, 2]);
+    for (let i = 0; i < 3; i++) client.dropIfIdle(3, "");
+    assertEquals(conn.closed, buffer === 2); // by the server, which has sent all
   }
   assertEquals(await served, undefined);
+});
+
+// Where it waits: at the queue.
+
+/** A client of which each read receives one byte of `message`, and each write takes one. */
+function slow(message: string): FakeConn {
+  const conn = new FakeConn();
+  conn.packet = 1;
+  for (const byte of message) conn.send(byte);
+  return conn.halfClose();
+}
+
+/** How many reads and writes have begun. */
+function begun(conn: FakeConn): number {
+  return conn.events.filter((event) => event !== "close").length;
+}
+
+Deno.test("Client.serve() enters the queue for every read and write, and begins none before its turn", async () => {
+  const { conn, queue, serve } = setUp(slow("abcde"));
+  const entered: number[] = [];
+  let begin = () => {};
+  queue.enter = (operation) => {
+    entered.push(operation);
+    return new Promise((resolve) => begin = resolve);
+  };
+  const served = serve();
+  for (let operation = 1; operation <= 11; operation++) { // five bytes and EOF in, five bytes out
+    await nextIteration();
+    assertEquals([entered.length, begun(conn)], [operation, operation - 1]);
+    begin();
+  }
+  assertEquals(await served, undefined);
+  assertEquals(entered, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+  assertEquals(conn.echoed, "abcde");
+});
+
+Deno.test("Client.serve() does not wait for its first 8 reads and writes, and then behind those of other clients", async () => {
+  for (const message of ["0123456789", "01234"]) { // the ninth is a read, or a write
+    const { conn, clock, queue, serve } = setUp(slow(message));
+    for (let i = 0; i < 65; i++) queue.enter(100); // others take the whole batch, and one more waits
+    const served = serve();
+    await nextIteration();
+    assertEquals([begun(conn), queue.length], [8, 2]);
+    clock.advance(1);
+    await nextIteration();
+    assert(begun(conn) > 8);
+    assertEquals(await served, undefined); // there is no one else, so that the rest fits into this batch
+    assertEquals(conn.echoed, message);
+  }
+});
+
+Deno.test("Client.drop() of a client that waits at the queue disconnects it, and it ends when it has its turn", async () => {
+  for (const phase of ["sending", "receiving"]) {
+    const all = setUp(new FakeConn().send("abc"));
+    const { conn, clock, queue, client, serve } = all;
+    const served = serve();
+    await nextIteration(); // the second read is pending
+    queue.hold();
+    if (phase === "sending") conn.send("d");
+    else conn.halfClose();
+    await nextIteration();
+    assertEquals([queue.length, conn.pending], [1, false], phase);
+    client.drop("drain", "too late");
+    client.drop("idle", "second");
+    assert(conn.closed);
+    queue.open();
+    clock.advance(1);
+    assertEquals(await served, { reason: "drain", detail: "too late" });
+    assertDropped(all);
+    assertEquals([conn.echoed, queue.length], ["", 0]);
+  }
+});
+
+Deno.test("Client.serve() drops a client that resets while it waits at the queue", async () => {
+  for (const phase of ["sending", "receiving"]) {
+    const all = setUp(new FakeConn().send("abc"));
+    const { conn, clock, queue, serve } = all;
+    const served = serve();
+    await nextIteration();
+    queue.hold();
+    if (phase === "sending") conn.send("d");
+    else conn.halfClose();
+    await nextIteration();
+    conn.break(systemError("ECONNRESET", "Connection reset by peer"));
+    queue.open();
+    clock.advance(1);
+    assertEquals(await served, { reason: "reset", detail: "Connection reset by peer" });
+    assertDropped(all);
+  }
 });

@@ -59,3 +59,13 @@ Deno.test("monotonic.after() does not call back once it is disposed of", async (
   await timer(5);
   assert(!called);
 });
+
+Deno.test("monotonic.nextIteration() calls back once, in the order of the calls, after all microtasks", async () => {
+  const calls: string[] = [];
+  monotonic.nextIteration(() => calls.push("first"));
+  monotonic.nextIteration(() => calls.push("second"));
+  for (let i = 0; i < 1000; i++) await Promise.resolve();
+  calls.push("microtasks");
+  await timer(5);
+  assertEquals(calls, ["microtasks", "first", "second"]);
+});

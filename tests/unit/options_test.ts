@@ -106,7 +106,7 @@ const WRONG: [flag: string, values: string[], takes: string][] = [
     ["", "65536", "-1", "4000.5", "1e3", "0x50", "http", " 80", "80 ", "4_000", "+80", "٣"],
     "from 0 to 65535",
   ],
-  ["--max-clients", ["", "0", "-1", "1.5", "9007199254740992", "1K", "4. 5"], "a whole number from 1 up"],
+  ["--max-clients", ["", "0", "-1", "1.5", "9007199254740992", "1K", "4. 5"], "a whole number, at least 1"],
   ["--max-message", ["", "-1", "1.5M", "M", "1T", "1MB", "1 M", "9007199254740992", "8388608G"], "64K, 1M or 2G"],
   ["--max-buffered", ["", "-1", "1KK", "1e9", "Infinity", "NaN"], "a number of bytes"],
   ["--idle-timeout", ["", "-1", ".5", "1.", "1s", "1e3", "2147484", "2147483.5"], "seconds from 0 to 2147483"],
@@ -121,7 +121,7 @@ for (const [flag, values, takes] of WRONG) {
       const message = await usageError(`${flag}=${value}`);
       assert(message.startsWith(`${flag} takes `), message);
       assertStringIncludes(message, takes);
-      assert(message.endsWith(`, current value is "${value}"`), message);
+      assert(message.endsWith(`, not "${value}"`), message);
     }
     assertEquals(await usageError("--version", flag), `Option '${flag} <value>' argument missing`);
   });

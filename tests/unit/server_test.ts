@@ -57,6 +57,10 @@ function serving<L extends Deno.TcpListener>(listener: L, { limits, maxQueuedByt
     /** Drains a server that has no client left, and checks that it holds nothing and that no timer is left. */
     async end(): Promise<void> {
       server.drain();
+      await this.drained();
+    },
+    /** Waits for the end of a server that drains, and checks that it holds nothing and that no timer is left. */
+    async drained(): Promise<void> {
       await until(() => {
         clock.advance(1);
         return ended;
@@ -259,10 +263,7 @@ Deno.test("Server.drain() lets clients in flight finish", async () => {
   all.listener.push(...conns);
   await nextIteration();
   all.server.drain();
-  await until(() => {
-    all.clock.advance(1);
-    return all.listener.closed;
-  }, "the listener to be closed");
+  await until(() => all.listener.closed, "the listener to be closed");
   all.clock.advance(9000);
   for (const conn of conns) conn.send("and half").halfClose();
   await all.served;
@@ -370,12 +371,129 @@ Deno.test("Server.abort() closes the connection whose accept succeeds just befor
   all.log.close();
 });
 
-Deno.test("Server.drain() and abort() do nothing after the end", async () => {
+Deno.test("Server.abort() does nothing after the end", async () => {
   const all = serving(new FakeListener());
   await all.end();
-  all.server.drain();
   all.server.abort("late");
   assertEquals([all.clock.pending, all.reports], [0, []]);
+});
+
+Deno.test("Server reports a client that resets without a byte at debug, any other at warning, and counts both", async () => {
+  const all = serving(new FakeListener());
+  const [probe, sending, failing] = [new FakeConn(), new FakeConn().send("a"), new FakeConn()];
+  all.listener.push(probe, sending, failing);
+  await nextIteration();
+  probe.break(RESET);
+  sending.break(RESET);
+  failing.break(systemError("ENOBUFS"));
+  await until(() => all.server.status.active === 0, "all to end");
+  assertEquals(all.reports.map(({ level, properties }) => [level, properties.client, properties.received]), [
+    ["DEBUG", 1, 0],
+    ["WARN", 2, 1],
+    ["WARN", 3, 0],
+  ]);
+  const { reset, failed } = all.server.status.dropped;
+  assertEquals([reset, failed], [2, 1]);
+  await all.end();
+});
+
+// The queue that all reads and writes pass.
+
+/** A client that has sent more one-byte parts than the reads that never wait. */
+function busy(): FakeConn {
+  const conn = new FakeConn();
+  for (let i = 0; i < 12; i++) conn.send("x");
+  return conn;
+}
+
+/** Waits until so many clients are in flight and have done as much as they can. */
+async function inFlight({ server }: { server: Server }, clients: number): Promise<void> {
+  await until(() => server.status.active === clients, `${clients} clients in flight`);
+  await nextIteration();
+}
+
+Deno.test("Server lets 64 reads and writes a millisecond begin, of all clients together, beyond the first 8 of each", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: 200 }, busy);
+  all.listener.push(...conns);
+  await inFlight(all, 200);
+  const reads = () => conns.reduce((sum, { events }) => sum + events.length, 0);
+  for (let batch = 1; batch <= 5; batch++) {
+    assertEquals(reads(), 200 * 8 + batch * 64);
+    all.clock.advance(1);
+    await nextIteration();
+  }
+  for (const conn of conns) conn.halfClose();
+  await until(() => {
+    all.clock.advance(1);
+    return all.server.status.served === 200;
+  }, "all to be served");
+  await all.end();
+});
+
+Deno.test("Server serves the clients that wait at the queue behind 400 that have disconnected", async () => {
+  const all = serving(new FakeListener());
+  const resetting = Array.from({ length: 400 }, busy);
+  const good = Array.from({ length: 20 }, () => busy().halfClose());
+  all.listener.push(...resetting, ...good);
+  await inFlight(all, 420);
+  for (const conn of resetting) conn.break(RESET);
+  await until(() => {
+    all.clock.advance(1);
+    return all.server.status.active === 0;
+  }, "all to end");
+  assertEquals([all.server.status.served, all.server.status.dropped.reset], [20, 400]);
+  for (const conn of good) assertEquals(conn.echoed, "x".repeat(12));
+  await all.end();
+});
+
+Deno.test("Server.drain() accepts the whole backlog in one event-loop iteration, however many are in flight", async () => {
+  const all = serving(new FakeListener());
+  const conns = Array.from({ length: 500 }, () => new FakeConn());
+  all.listener.push(...conns.slice(0, 100));
+  await inFlight(all, 100);
+  all.server.drain();
+  all.listener.push(...conns.slice(100));
+  for (let i = 0; i < 10_000; i++) await Promise.resolve();
+  assertEquals(all.server.status.active, 500);
+  for (const conn of conns) conn.halfClose();
+  await all.drained();
+  assertEquals(all.server.status.served, 500);
+});
+
+Deno.test("Server.drain() at max-clients lets those in flight finish, and serves those in the backlog", async () => {
+  const all = serving(new FakeListener(), { limits: { maxClients: 3 } });
+  const conns = Array.from({ length: 8 }, () => new FakeConn().send("half "));
+  all.listener.push(...conns);
+  await inFlight(all, 3);
+  all.server.drain();
+  for (let i = 0; i < 1000; i++) await new Promise((resolve) => setImmediate(resolve));
+  assert(!all.listener.closed, "the backlog is not empty");
+  for (const conn of conns) conn.send("and half").halfClose();
+  await all.drained();
+  for (const conn of conns) assertEquals(conn.echoed, "half and half");
+  assertEquals(all.server.status.served, 8);
+});
+
+Deno.test("Server.abort() and the drain timeout end clients that drain() holds at the queue", async () => {
+  for (const aborts of [true, false]) {
+    const all = serving(new FakeListener(), { limits: { drainTimeout: 2 } });
+    const conns = [new FakeConn().send("a"), new FakeConn().send("bc")];
+    all.listener.push(...conns);
+    await nextIteration();
+    all.server.drain();
+    conns[0]?.send("more");
+    conns[1]?.halfClose();
+    await new Promise((resolve) => setImmediate(resolve));
+    assertEquals([conns.map(({ pending }) => pending), all.listener.closed], [[false, false], false], "not held");
+    if (aborts) all.server.abort("asked twice");
+    else all.clock.advance(2000);
+    assert(all.listener.closed);
+    all.clock.advance(1);
+    await settles(all.served, "the server to end");
+    assertEquals([conns.map(({ echoed }) => echoed), all.server.status.dropped.drain], [["", ""], 2]);
+    all.log.close();
+  }
 });
 
 Deno.test("Server.status and reportStatus() have the numbers, whatever the clock shows at the start", async () => {
@@ -419,6 +537,12 @@ Deno.test("Server.status and reportStatus() have the numbers, whatever the clock
 
 // Over loopback.
 
+/** Has the clock go by real time as well, since batches of reads and writes are timed by it. */
+function ticking(clock: FakeClock): Disposable {
+  const id = setInterval(() => clock.advance(1), 1);
+  return { [Symbol.dispose]: () => clearInterval(id) };
+}
+
 /** Connects to a listener. */
 function connect({ addr: { hostname, port } }: Deno.TcpListener): Promise<Deno.TcpConn> {
   return Deno.connect({ hostname, port });
@@ -428,6 +552,7 @@ Deno.test({
   ...ignoreIf(noNet, "Server.serve() serves over TCP: every byte back, the line in the file before the close"),
   async fn() {
     const all = serving(openListener("127.0.0.1", 0, false));
+    using _ticking = ticking(all.clock);
     for (const [i, length] of [0, 1, 4096, 4097, 100_000, 999_999, 1_000_000].entries()) {
       const message = pattern(length, i);
       const echo = await roundTrip(all.listener.addr, message);
@@ -446,6 +571,7 @@ Deno.test({
   ...ignoreIf(noNet, "Server.serve() serves other clients while some are slow"),
   async fn() {
     const all = serving(openListener("127.0.0.1", 0, false));
+    using _ticking = ticking(all.clock);
     using slow = await connect(all.listener);
     await slow.write(new Uint8Array([1]));
     using unread = await connect(all.listener);
@@ -468,6 +594,7 @@ Deno.test({
     const listener = openListener("127.0.0.1", 0, false);
     const conns = await Promise.all(Array.from({ length: 50 }, () => connect(listener)));
     const all = serving(listener);
+    using _ticking = ticking(all.clock);
     all.server.drain(); // before the first accept has completed
     const echoes = conns.map(async (conn, i) => {
       using _ = conn;
@@ -478,7 +605,7 @@ Deno.test({
     await Promise.all(echoes);
     await until(() => all.server.status.active === 0, "all to end");
     assertEquals(all.server.status.served, 50);
-    await all.end();
+    await all.drained();
   },
 });
 
@@ -487,6 +614,7 @@ Deno.test({
   async fn() {
     const limits = { maxMessage: 50_000, maxBuffered: 10_000_000, idleTimeout: 20, maxClients: 400 };
     const all = serving(openListener("127.0.0.1", 0, false), { limits });
+    using _ticking = ticking(all.clock);
     const { addr } = all.listener;
     const { server, clock } = all;
     const times = <T>(count: number, fn: (i: number) => Promise<T>) =>

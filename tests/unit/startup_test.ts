@@ -7,8 +7,10 @@ import {
   assertThrows,
 } from "@std/assert";
 import { BACKLOG, formatAddress, openListener, openLogFile, StartupError } from "../../lib/startup.ts";
-import { hasPermissions, ignoreIf } from "../support/permissions.ts";
+import { succeeds } from "../support/commands.ts";
+import { canRun, hasPermissions, ignoreIf } from "../support/permissions.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { settles } from "../support/wait.ts";
 
 const noNet = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
 const noFiles = hasPermissions({ name: "read" }, { name: "write" }) ? "" : "permissions are missing";
@@ -90,7 +92,7 @@ Deno.test({
   ...ignoreIf(noNet, "openListener() says that no interface has the address"),
   fn() {
     // Of a range that is kept for documentation (RFC 5737).
-    const hint = "no interface has that address; choose another with --hostname";
+    const hint = "no interface of this machine has that address; choose another with --hostname";
     assertEquals(listenError("192.0.2.1", 4000, AddrNotAvailable), hint);
   },
 });
@@ -108,7 +110,7 @@ Deno.test({
 
 Deno.test("openListener() says that this user may not use the port", () => {
   using _ = replaceByError("listen", new PermissionDenied("Permission denied (os error 13)"));
-  const hint = "this user may not use the port; choose one from 1024 on with --port";
+  const hint = "this user may not use the port; choose one above 1023 with --port";
   assertEquals(listenError("127.0.0.1", 80, PermissionDenied), hint);
 });
 
@@ -177,6 +179,29 @@ Deno.test({
       if (Deno.build.os === "linux") assert(said.startsWith(message), said);
     }
   },
+});
+
+Deno.test({
+  ...ignoreIf(
+    !canRun ? "permissions are missing" : Deno.build.os === "windows" ? "needs a Unix" : "",
+    "openLogFile() refuses a pipe, and closes it again",
+  ),
+  async fn() {
+    using folder = new TemporaryFolder();
+    const path = `${folder.path}/access.log`;
+    assert(succeeds("mkfifo", path));
+    await using reader = new Deno.Command("cat", { args: [path], stdin: "null", stdout: "null" }).spawn();
+    assertEquals(openError(path, Error), "it is not a regular file; choose another with --access-log");
+    assert((await settles(reader.status, "the pipe's last writer to close it")).success);
+  },
+});
+
+Deno.test({
+  ...ignoreIf(
+    noFiles || (Deno.build.os === "windows" ? "needs a Unix" : ""),
+    "openLogFile() takes /dev/null, in which there is nothing to wait for",
+  ),
+  fn: () => openLogFile("/dev/null").close(),
 });
 
 Deno.test({
