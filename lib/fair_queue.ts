@@ -12,7 +12,10 @@ const FREE_OPERATIONS = 8;
 /** Operations of a batch. Deno polls all pending operations in one task, of which Tokio lets 128 succeed at a time. */
 const BATCH_SIZE = 64;
 
-/** Milliseconds from one batch to the next. A timer, because Deno polls epoll before it waits for one. */
+/**
+ * Milliseconds from the event-loop iteration of one batch to the next batch. A timer, because Deno polls epoll before it
+ * waits for one; it starts after that iteration, because a timer that is due already is not waited for.
+ */
 const BATCH_INTERVAL_MS = 1;
 
 /**
@@ -29,7 +32,7 @@ const BATCH_INTERVAL_MS = 1;
 export class FairQueue {
   readonly #waiting: (() => void)[] = [];
   #begun = 0; // operations of this batch
-  #batchTimer: Disposable | undefined; // while there is a batch
+  #isBusy = false; // while a next batch is scheduled
   #isHeld = false;
 
   /**
@@ -52,7 +55,7 @@ export class FairQueue {
    */
   enter(operation: number): Promise<void> | undefined {
     if (operation <= FREE_OPERATIONS && !this.#isHeld) return undefined;
-    this.#batchTimer ??= this.clock.after(BATCH_INTERVAL_MS, this.#nextBatch);
+    if (!this.#isBusy) this.#scheduleBatch();
     if (this.#begun < BATCH_SIZE && this.#waiting.length === 0 && !this.#isHeld) {
       this.#begun++;
       return undefined;
@@ -70,11 +73,16 @@ export class FairQueue {
     this.#isHeld = false;
   }
 
+  #scheduleBatch(): void {
+    this.#isBusy = true;
+    this.clock.nextIteration(() => this.clock.after(BATCH_INTERVAL_MS, this.#nextBatch));
+  }
+
   readonly #nextBatch = (): void => {
     const batch = this.#isHeld ? [] : this.#waiting.splice(0, BATCH_SIZE);
     this.#begun = batch.length;
-    const isBusy = this.#begun + this.#waiting.length > 0;
-    this.#batchTimer = isBusy ? this.clock.after(BATCH_INTERVAL_MS, this.#nextBatch) : undefined;
+    this.#isBusy = false;
+    if (this.#begun + this.#waiting.length > 0) this.#scheduleBatch();
     for (const begin of batch) begin();
   };
 }

@@ -2,7 +2,6 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { FairQueue } from "../../lib/fair_queue.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { nextIteration } from "../support/wait.ts";
 
 /** Operations of a batch. */
 const BATCH = 64;
@@ -21,12 +20,23 @@ function enter(queue: FairQueue, operations: number, operation: number = BUSY): 
   return { begun };
 }
 
+/** Lets the event loop go round: what was scheduled by setImmediate before is called, and then this resolves. */
+const nextIteration = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Lets the event loop go round, then a millisecond pass. */
+async function nextBatch(clock: FakeClock): Promise<void> {
+  await nextIteration();
+  clock.advance(1);
+  await nextIteration();
+}
+
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-Deno.test("FairQueue lets a client's first 8 operations begin at once, however many wait, and starts no timer", () => {
+Deno.test("FairQueue lets a client's first 8 operations begin at once, however many wait, and starts no timer", async () => {
   const clock = new FakeClock();
   const queue = new FairQueue(clock);
   for (let operation = 1; operation <= 8; operation++) assertEquals(queue.enter(operation), undefined);
+  await nextIteration();
   assertEquals(clock.pending, 0);
   enter(queue, 200);
   for (let operation = 1; operation <= 8; operation++) assertEquals(queue.enter(operation), undefined);
@@ -38,8 +48,7 @@ Deno.test("FairQueue lets 64 operations begin in each millisecond, in the order 
   const { begun } = enter(queue, 200);
   assertEquals(begun, numbers(0, BATCH));
   for (let batch = 2; batch <= 4; batch++) {
-    clock.advance(1);
-    await nextIteration();
+    await nextBatch(clock);
     assertEquals(begun, numbers(0, Math.min(batch * BATCH, 200)));
   }
   assertEquals(queue.length, 0);
@@ -49,20 +58,32 @@ Deno.test("FairQueue lets operations pass those that wait only when there are no
   const clock = new FakeClock();
   const queue = new FairQueue(clock);
   enter(queue, 2 * BATCH);
-  clock.advance(1); // the second batch is full, too
+  await nextBatch(clock); // the second batch is full, too
   const late = enter(queue, 1);
   assertEquals(late.begun, []);
-  clock.advance(1);
-  await nextIteration();
+  await nextBatch(clock);
   assertEquals(late.begun, [0]);
 });
 
-Deno.test("FairQueue has no timer left when no operation has come for a batch", () => {
+Deno.test("FairQueue starts the timer of a batch after the event-loop iteration of the one before", async () => {
+  const clock = new FakeClock();
+  const queue = new FairQueue(clock);
+  const { begun } = enter(queue, BATCH + 1);
+  clock.advance(10); // a batch that takes long to serve
+  await nextIteration();
+  assertEquals(begun.length, BATCH);
+  clock.advance(1);
+  await nextIteration();
+  assertEquals(begun.length, BATCH + 1);
+});
+
+Deno.test("FairQueue has no timer left when no operation has come for a batch", async () => {
   const clock = new FakeClock();
   const queue = new FairQueue(clock);
   enter(queue, BATCH);
+  await nextIteration();
   assertEquals(clock.pending, 1);
-  clock.advance(1);
+  await nextBatch(clock);
   assertEquals(clock.pending, 0);
   assertEquals(enter(queue, BATCH).begun.length, BATCH); // a batch of its own
 });
@@ -71,8 +92,8 @@ Deno.test("FairQueue lets an operation begin at once when none has come since al
   const clock = new FakeClock();
   const queue = new FairQueue(clock);
   enter(queue, 2 * BATCH);
-  clock.advance(2);
-  await nextIteration();
+  await nextBatch(clock);
+  await nextBatch(clock);
   assertEquals([queue.length, clock.pending], [0, 0]);
   assertEquals(enter(queue, BATCH).begun.length, BATCH);
 });
@@ -83,17 +104,15 @@ Deno.test("FairQueue lets no operation begin while it is held, and goes on in ba
   queue.hold();
   const first = enter(queue, 1, 1); // not even one that never waits otherwise
   const { begun } = enter(queue, 100);
-  clock.advance(10);
-  await nextIteration();
+  await nextBatch(clock);
+  await nextBatch(clock);
   assertEquals([first.begun, begun, queue.length], [[], [], 101]);
   queue.open();
   const late = enter(queue, 1);
   assertEquals(late.begun, []); // it comes after those that have waited
-  clock.advance(1);
-  await nextIteration();
+  await nextBatch(clock);
   assertEquals([first.begun, begun, late.begun], [[0], numbers(0, BATCH - 1), []]);
-  clock.advance(1);
-  await nextIteration();
+  await nextBatch(clock);
   assertEquals([begun, late.begun], [numbers(0, 100), [0]]);
 });
 
@@ -103,15 +122,13 @@ Deno.test("FairQueue keeps what waits when it is held again before the next batc
   const { begun } = enter(queue, BATCH + 1);
   for (let i = 0; i < 5; i++) {
     queue.hold();
-    clock.advance(1);
+    await nextBatch(clock);
     queue.open();
     queue.hold();
   }
-  await nextIteration();
   assertEquals(begun.length, BATCH);
   queue.open();
-  clock.advance(1);
-  await nextIteration();
+  await nextBatch(clock);
   assertEquals(begun.length, BATCH + 1);
 });
 
@@ -138,7 +155,7 @@ Deno.test("FairQueue lets all operations begin in their order, 64 a millisecond,
         }
       } else if (step === "advance") {
         before = begun.length;
-        clock.advance(1);
+        await nextBatch(clock);
       } else {
         isHeld = step === "hold";
         queue[step]();
@@ -149,8 +166,7 @@ Deno.test("FairQueue lets all operations begin in their order, 64 a millisecond,
       assertEquals(queue.length, entered - begun.length);
     }
     queue.open();
-    clock.advance(Math.ceil(queue.length / BATCH) + 1);
-    await Promise.resolve();
+    for (let batches = Math.ceil(queue.length / BATCH) + 1; batches > 0; batches--) await nextBatch(clock);
     assertEquals([begun, queue.length, clock.pending], [numbers(0, entered), 0, 0]);
   }));
 });
