@@ -55,7 +55,8 @@ export async function main(args: string[], build: string = "run from source"): P
     if (!(error instanceof StartupError)) throw error;
     logger.error("{error}", { error: error.message });
   }
-  if (!await stderr.flush()) Deno.exit(status); // a blocked write would keep the event loop alive for ever
+  // A write that blocks would keep the event loop alive for ever.
+  if (!await stderr.flush() || status === 1 && options.accessLog === "-") Deno.exit(status);
   return status;
 }
 
@@ -63,7 +64,7 @@ export async function main(args: string[], build: string = "run from source"): P
 async function serve(options: Options, logger: Logger, statusLogger: Logger): Promise<string> {
   using listener = openListener(options.hostname, options.port, options.reusePort);
   const log = new AccessLog(() => openLogFile(options.accessLog), logger, monotonic);
-  const server = new Server({ listener, log, logger, clock: monotonic, limits: options });
+  const server = new Server(listener, log, logger, monotonic, options);
   const hadTerminal = hasTerminal();
   let stoppedAt: number | undefined;
 
@@ -79,6 +80,7 @@ async function serve(options: Options, logger: Logger, statusLogger: Logger): Pr
   const actions: Partial<Record<Deno.Signal, () => void>> = {
     SIGTERM: stop,
     SIGINT: stop,
+    SIGBREAK: stop, // Ctrl-Break, the only event of a Windows process in a group of its own
     SIGHUP: () => hadTerminal && !hasTerminal() ? stop() : log.reopen(),
     SIGXFSZ: () => {}, // a write beyond RLIMIT_FSIZE then fails with EFBIG and is handled like a full disk
     SIGUSR1: closeDebugger,
@@ -86,17 +88,14 @@ async function serve(options: Options, logger: Logger, statusLogger: Logger): Pr
   };
   let isServing = true;
   for (const [signal, act] of Object.entries(actions)) {
-    if (Deno.build.os === "windows" && /USR|XFSZ/.test(signal)) continue;
+    if (Deno.build.os === "windows" ? /USR|XFSZ/.test(signal) : signal === "SIGBREAK") continue;
     Deno.addSignalListener(signal as Deno.Signal, () => isServing && act());
   }
 
   const served = server.serve();
   // The first accept is pending: what takes time from here on delays no client.
-  const { hostname, port } = listener.addr;
-  logger.info("listening on {address}, access log {path}", {
-    address: formatAddress(hostname, port),
-    path: options.accessLog,
-  });
+  const address = formatAddress(listener.addr);
+  logger.info("listening on {address}, access log {path}", { address, path: options.accessLog });
   exportMetrics(Deno.telemetry.meterProvider, config.version, () => server.status);
   await served;
   isServing = false; // the rest is quick, and no signal should interrupt it

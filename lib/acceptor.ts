@@ -109,7 +109,6 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
         this.#onSettled();
         this.#failuresInARow = 0;
         yield conn;
-        this.#countBacklog();
       } catch (error) {
         await this.#onError(error);
       }
@@ -135,13 +134,10 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
     iterate();
   }
 
+  /** The accept has ended. While draining, there are no more than the backlog can have held. */
   #onSettled(): void {
     this.#pending = undefined;
     this.queue.open();
-  }
-
-  /** A connection has left the backlog. While draining, no more are accepted than it held. */
-  #countBacklog(): void {
     if (this.#state === "draining" && --this.#backlog === 0) this.close();
   }
 
@@ -156,11 +152,10 @@ export class Acceptor implements AsyncIterable<Deno.TcpConn> {
    * pending on it. Whether the listener is closed is known from the state, not inferred from the error.
    */
   async #onError(error: unknown): Promise<void> {
-    this.#onSettled();
     if (this.#state === "closed") return;
+    this.#onSettled();
     if (!isExhaustion(error)) {
       this.#disconnected++;
-      this.#countBacklog();
       if (++this.#failuresInARow % MAX_FAILURES_IN_A_ROW !== 0) return;
     }
     if (this.clock.now() - this.#lastExhaustion > EXHAUSTION_REPORT_INTERVAL_MS) {

@@ -8,8 +8,15 @@ import type { Clock } from "./clock.ts";
 import { errorMessage } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 
-/** The part of `Deno.FsFile` that the log uses. */
-export type LogFile = Pick<Deno.FsFile, "writeSync" | "seekSync" | "truncateSync" | "close">;
+/** Where the lines go. */
+export interface LogFile {
+  /** Writes some of the bytes. Returns how many, or, if the write may block, a promise of it. */
+  write(bytes: Uint8Array): number | Promise<number>;
+  /** Cuts off bytes at the end. Returns whether that was possible. */
+  cutOff(bytes: number): boolean;
+  /** Closes the file. */
+  close(): void;
+}
 
 /** Bytes of lines that may be queued while the file cannot be written. */
 const MAX_QUEUED_BYTES = 67_108_864;
@@ -21,11 +28,12 @@ const RETRY_INTERVAL_MS = 1000;
  * Appends one line for each client, in the order of the calls.
  *
  * Lines of one event-loop iteration go into one write. A line that cannot be written is queued, in order, and tried
- * again every second until it is written whole; serving goes on meanwhile.
+ * again every second until it is written whole; serving goes on meanwhile. Only a write that returns a promise is waited
+ * for, as when the lines go to a pipe that is not read.
  *
  * @example Append a line
  * ```ts ignore
- * const log = new AccessLog(() => Deno.openSync("access.log", { append: true, create: true }), logger, monotonic);
+ * const log = new AccessLog(() => openLogFile("access.log"), logger, monotonic);
  * await log.append(1, 5); // [client 1]: received 5 bytes
  * ```
  */
@@ -34,8 +42,9 @@ export class AccessLog {
   #file: LogFile;
 
   #queued = ""; // lines that are not in the file; ASCII, so a character is a byte
-  #queuedLines = 0;
   #batch: PromiseWithResolvers<void> | undefined; // the next write, once a line waits for it
+  #isWriting = false;
+  #abandon: ((cause: Error) => void) | undefined; // while a write is under way that may block: ends the wait for it
   #retry: Disposable | undefined; // while the file cannot be written
 
   /**
@@ -58,7 +67,7 @@ export class AccessLog {
 
   /** Lines that are not in the file yet. */
   get queuedLines(): number {
-    return this.#queuedLines;
+    return this.#queued.split("\n").length - 1;
   }
 
   /** Whether the server may accept more clients. Without capacity lines of clients in flight are still taken. */
@@ -75,12 +84,11 @@ export class AccessLog {
    */
   append(client: number, bytes: number): Promise<void> | undefined {
     this.#queued += `[client ${client}]: received ${bytes} bytes\n`;
-    this.#queuedLines++;
     if (this.#retry !== undefined) return undefined;
     if (this.#batch === undefined) {
       this.#batch = Promise.withResolvers();
       // Microtasks that are queued already run first: other clients whose last write has ended append to the same batch.
-      queueMicrotask(() => this.#writeBatch());
+      queueMicrotask(() => this.#write());
     }
     return this.#batch.promise;
   }
@@ -93,6 +101,7 @@ export class AccessLog {
     } catch (error) {
       return this.logger.error("keeping the old access log: {cause}", { cause: errorMessage(error) });
     }
+    if (file === this.#file) return this.logger.info("nothing to reopen: the access log is standard output");
     this.#write(); // what this event-loop iteration has appended belongs to the old file
     this.#file.close();
     this.#file = file;
@@ -100,58 +109,66 @@ export class AccessLog {
     this.logger.info("access log reopened");
   }
 
+  /** Waits no longer for a write that blocks: its lines, and all later ones, stay queued. */
+  abandonWrite(): void {
+    this.#abandon?.(new Error("it is not being read"));
+  }
+
   /** Writes what is queued, if possible, and closes the file. Returns the lines that could not be written. */
-  close(): string {
-    this.#write();
+  async close(): Promise<string> {
+    await this.#write();
     this.#retry?.[Symbol.dispose]();
     this.#file.close();
     return this.#queued;
   }
 
-  #writeBatch(): void {
-    const batch = this.#batch;
-    this.#batch = undefined; // a line that is appended from here on waits for the next write
-    this.#write();
-    batch?.resolve();
-  }
-
-  /** Writes what is queued and continues short writes. What cannot be written stays queued, in whole lines. */
-  #write(): void {
-    if (this.#queued === "") return;
-    const bytes = this.#encoder.encode(this.#queued);
-    let written = 0;
-    try {
-      while (written < bytes.length) {
-        const count = this.#file.writeSync(bytes.subarray(written));
-        if (count === 0) throw new Error("write(2) returned 0");
-        written += count;
+  /**
+   * Writes what is queued and continues short writes. What cannot be written stays queued, in whole lines. All of that
+   * happens before it returns, unless a write may block.
+   */
+  async #write(): Promise<void> {
+    if (this.#isWriting) return;
+    this.#isWriting = true;
+    while (this.#queued !== "") {
+      const batch = this.#batch;
+      this.#batch = undefined; // a line that is appended from here on waits for the next write
+      let written = 0;
+      try {
+        const bytes = this.#encoder.encode(this.#queued);
+        while (written < bytes.length) {
+          const result = this.#file.write(bytes.subarray(written));
+          const count = typeof result === "number" ? result : await this.#unlessAbandoned(result);
+          if (count === 0) throw new Error("write(2) returned 0");
+          written += count;
+        }
+        this.#endOutage();
+      } catch (cause) {
+        const partial = written === 0 ? 0 : written - this.#queued.lastIndexOf("\n", written - 1) - 1;
+        // If it cannot be cut off, as in an append-only file (chattr +a), its rest is written next.
+        if (partial > 0 && this.#file.cutOff(partial)) written -= partial;
+        this.#beginOutage(cause);
       }
-      this.#endOutage();
-    } catch (cause) {
-      const partial = written === 0 ? 0 : written - this.#queued.lastIndexOf("\n", written - 1) - 1;
-      if (partial > 0) this.#truncate(partial);
-      written -= partial;
-      this.#beginOutage(cause);
+      this.#queued = this.#queued.slice(written);
+      batch?.resolve();
+      if (this.#retry !== undefined) break;
     }
-    this.#queuedLines -= this.#queued.slice(0, written).split("\n").length - 1;
-    this.#queued = this.#queued.slice(written);
+    this.#isWriting = this.#abandon !== undefined; // after abandonWrite() that write is still under way
   }
 
-  /** Cuts off a partial line. */
-  #truncate(bytes: number): void {
-    try {
-      this.#file.truncateSync(this.#file.seekSync(0, Deno.SeekMode.End) - bytes);
-    } catch {
-      // The file system or an append-only file (chattr +a) refuses: the partial line stays, the whole line follows it.
-    }
+  #unlessAbandoned(write: Promise<number>): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#abandon = reject;
+      write.finally(() => this.#abandon = undefined).then(resolve, reject);
+    });
   }
 
-  #beginOutage(cause: unknown): void {
+  #beginOutage(error: unknown): void {
     if (this.#retry !== undefined) return;
     this.#retry = this.clock.every(RETRY_INTERVAL_MS, () => this.#write());
-    this.logger.error("cannot write to the access log, lines are queued and retried every second: {cause}", {
-      cause: errorMessage(cause),
-    });
+    this.#batch?.resolve();
+    this.#batch = undefined;
+    const cause = errorMessage(error);
+    this.logger.error("cannot write to the access log, lines are queued and retried every second: {cause}", { cause });
   }
 
   #endOutage(): void {

@@ -15,12 +15,10 @@ import { formatAddress } from "./startup.ts";
 export type DropReason = "reset" | "idle" | "message" | "buffers" | "drain" | "failed";
 
 /** Why a client was dropped, in a word and in full. */
-export interface Drop {
-  /** Which of the known reasons. */
-  reason: DropReason;
-  /** The explanation. */
-  detail: string;
-}
+export type Drop = { reason: DropReason; detail: string };
+
+/** Takes a client that has ended, and why if it was dropped. */
+export type OnEnd = (client: Client, dropped: Drop | undefined) => void;
 
 /**
  * A client that has been accepted.
@@ -59,8 +57,7 @@ export class Client implements Reader {
 
   /** Its address, as `host:port`. */
   get address(): string {
-    const { hostname, port } = this.conn.remoteAddr;
-    return formatAddress(hostname, port);
+    return formatAddress(this.conn.remoteAddr);
   }
 
   /** Bytes received so far. */
@@ -77,11 +74,7 @@ export class Client implements Reader {
    * the server takes 12 % more of V8's heap for each idle client.
    * @returns Resolves at the end. Never rejects.
    */
-  async serve(
-    log: AccessLog,
-    maxMessage: number,
-    onEnd: (client: Client, dropped: Drop | undefined) => void,
-  ): Promise<void> {
+  async serve(log: AccessLog, maxMessage: number, onEnd: OnEnd): Promise<void> {
     try {
       await readAll(this, this.#message, maxMessage);
       await this.#echo();

@@ -32,12 +32,6 @@ export interface Clock {
 export const monotonic: Clock = {
   now: () => performance.now(),
   nextIteration: (callback) => void setImmediate(callback),
-  every(ms, callback) {
-    const id = setInterval(callback, ms);
-    return { [Symbol.dispose]: () => clearInterval(id) };
-  },
-  after(ms, callback) {
-    const id = setTimeout(callback, ms);
-    return { [Symbol.dispose]: () => clearTimeout(id) };
-  },
+  every: (ms, callback) => setInterval(callback, ms),
+  after: (ms, callback) => setTimeout(callback, ms),
 };

@@ -4,14 +4,8 @@
  * @module
  */
 
-import {
-  configureSync,
-  getJsonLinesFormatter,
-  getLogger,
-  getTextFormatter,
-  type Logger as LogTapeLogger,
-  type TextFormatter,
-} from "@logtape/logtape";
+import { configureSync, getJsonLinesFormatter, getLogger, getTextFormatter } from "@logtape/logtape";
+import type { Logger as LogTapeLogger, TextFormatter } from "@logtape/logtape";
 import type { Clock } from "./clock.ts";
 
 /** Where the parts of the program report to. `{placeholders}` in a message are filled in from the properties. */

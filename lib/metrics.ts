@@ -25,21 +25,18 @@ export function exportMetrics(provider: Pick<MeterProvider, "getMeter">, version
   }
   const total = (name: string, unit: string, description: string) =>
     meter.createObservableCounter(`echo_server.${name}`, { unit, description });
-  const current = (name: string, unit: string, description: string) =>
-    meter.createObservableUpDownCounter(`echo_server.${name}`, { unit, description });
-  const served = total("served", "{client}", "Clients served to the end.");
-  const dropped = total("dropped", "{client}", "Clients not served to the end; error.type says why.");
-  const bytes = total("bytes", "By", "Bytes echoed to clients served to the end.");
-  const active = current("active", "{client}", "Clients in flight.");
-  const buffered = current("buffered", "By", "Memory held by messages.");
-  const queuedLines = current("queued_lines", "{line}", "Access log lines not yet written.");
-  meter.addBatchObservableCallback((result) => {
-    const now = status();
-    result.observe(served, now.served);
-    for (const [reason, count] of Object.entries(now.dropped)) result.observe(dropped, count, { "error.type": reason });
-    result.observe(bytes, now.bytes);
-    result.observe(active, now.active);
-    result.observe(buffered, now.buffered);
-    result.observe(queuedLines, now.queuedLines);
-  }, [served, dropped, bytes, active, buffered, queuedLines]);
+  const current = (name: string, unit: string, description: string, value: () => number) =>
+    meter.createObservableUpDownCounter(`echo_server.${name}`, { unit, description })
+      .addCallback((result) => result.observe(value()));
+
+  total("served", "{client}", "Clients served to the end.").addCallback((result) => result.observe(status().served));
+  total("dropped", "{client}", "Clients not served to the end; error.type says why.").addCallback((result) => {
+    for (const [reason, count] of Object.entries(status().dropped)) result.observe(count, { "error.type": reason });
+  });
+  total("bytes", "By", "Bytes echoed to clients served to the end.").addCallback((result) =>
+    result.observe(status().bytes)
+  );
+  current("active", "{client}", "Clients in flight.", () => status().active);
+  current("buffered", "By", "Memory held by messages.", () => status().buffered);
+  current("queued_lines", "{line}", "Access log lines not yet written.", () => status().queuedLines);
 }

@@ -43,7 +43,7 @@ Usage: deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main
 
   --hostname=ADDRESS    listen on this address (0.0.0.0)
   --port=N              listen on this port (4000)
-  --access-log=PATH     append a line for each client served (/var/log/echo-server/access.log)
+  --access-log=PATH     a line for each client served; - is stdout (/var/log/echo-server/access.log)
   --max-clients=N       clients in flight; more wait in the backlog (10000)
   --max-message=SIZE    largest message; a client that sends more is dropped (1G)
   --max-buffered=SIZE   memory for all messages; a client that needs more is dropped (2G)
@@ -63,11 +63,7 @@ HUP reopens the access log, or drains if the terminal is gone. USR2 reports a st
 export class UsageError extends Error {}
 
 /** Returns a function that sets an option from its flag. `parse` returns undefined if the value is invalid. */
-function sets<K extends keyof Options>(
-  option: K,
-  takes: string,
-  parse: (value: string) => Options[K] | undefined,
-) {
+function sets<K extends keyof Options>(option: K, takes: string, parse: (value: string) => Options[K] | undefined) {
   return (options: Options, flag: string, value: string) => {
     const parsed = parse(value);
     if (parsed === undefined) throw new UsageError(`--${flag} takes ${takes}, not "${value}"`);
@@ -106,7 +102,11 @@ const FLAGS: Readonly<Record<string, ReturnType<typeof sets>>> = {
   "max-buffered": sets("maxBuffered", SIZE, size),
   "idle-timeout": sets("idleTimeout", SECONDS, seconds),
   "drain-timeout": sets("drainTimeout", SECONDS, seconds),
-  "log-level": sets("logLevel", `one of ${LOG_LEVELS.join(", ")}`, oneOf(LOG_LEVELS)),
+  "log-level": sets(
+    "logLevel",
+    `one of ${LOG_LEVELS.join(", ")}`,
+    (value) => oneOf(LOG_LEVELS)(value.replace(/^warn$/, "warning")),
+  ),
   "log-format": sets("logFormat", `one of ${LOG_FORMATS.join(", ")}`, oneOf(LOG_FORMATS)),
 };
 
@@ -129,26 +129,24 @@ const FLAGS: Readonly<Record<string, ReturnType<typeof sets>>> = {
 export async function parseOptions(args: string[]): Promise<Options | "help" | "version"> {
   const options = { ...DEFAULTS };
   if (args.length === 0) return options;
+  if (args.some((arg) => arg === "-h" || arg === "--help")) return "help"; // also beside a flag that is wrong
   // Loaded only if needed: a start without flags would take a third longer with it.
   const { parseArgs } = await import("node:util");
   const strings = Object.keys(FLAGS).map((flag) => [flag, { type: "string" }] as const);
+  const boolean = { type: "boolean" } as const;
+  const flags = { ...Object.fromEntries(strings), "reuse-port": boolean, "help": boolean, "version": boolean };
   try {
-    const { values } = parseArgs({
-      args,
-      options: {
-        ...Object.fromEntries(strings),
-        "reuse-port": { type: "boolean" },
-        "help": { type: "boolean", short: "h" },
-        "version": { type: "boolean" },
-      },
-    });
-    if (values.help) return "help";
+    const { values } = parseArgs({ args, options: flags });
     if (values.version) return "version";
     options.reusePort = values["reuse-port"] === true;
     for (const [flag, value] of Object.entries(values)) FLAGS[flag]?.(options, flag, String(value));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(errorMessage(error).replace(/\.?\n[^]*/, ""), { cause: error }); // the rest of the message explains a syntax
+    const message = errorMessage(error);
+    const [, typo] = /^Unknown option '--(.+?)'/.exec(message) ?? [];
+    const closest = typo && (await import("@std/text")).closestString(typo, Object.keys(flags));
+    const known = closest && `Unknown option '--${typo}', did you mean --${closest}?`;
+    throw new UsageError(known || message.replace(/\.?\n[^]*/, ""), { cause: error }); // the rest explains a syntax
   }
   return options;
 }

@@ -6,11 +6,8 @@
 
 import type { BufferPool, Bytes } from "./buffer_pool.ts";
 
-/** What a message is read from. `Deno.Conn` is one. */
-export interface Reader {
-  /** Reads some bytes into `buffer`; resolves with how many, or with `null` at EOF. */
-  read(buffer: Uint8Array): Promise<number | null>;
-}
+/** What a message is read from: `read` resolves with the number of bytes that it has put into the buffer, or `null` at EOF. */
+export type Reader = Pick<Deno.Conn, "read">;
 
 /** Thrown when a message exceeds a limit. */
 export class LimitError extends Error {

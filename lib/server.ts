@@ -7,7 +7,7 @@
 import type { AccessLog } from "./access_log.ts";
 import { Acceptor } from "./acceptor.ts";
 import { BufferPool } from "./buffer_pool.ts";
-import { Client, type Drop, type DropReason } from "./client.ts";
+import { Client, type DropReason, type OnEnd } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { FairQueue } from "./fair_queue.ts";
 import type { Logger } from "./logger.ts";
@@ -24,20 +24,6 @@ export interface Limits {
   idleTimeout: number;
   /** Seconds that clients in flight have to finish once the server drains. */
   drainTimeout: number;
-}
-
-/** What a {@linkcode Server} works with. */
-export interface ServerOptions {
-  /** Where clients connect. The server closes it. */
-  listener: Deno.TcpListener;
-  /** Where the line of a client goes. */
-  log: AccessLog;
-  /** Where dropped clients and exhaustion are reported. */
-  logger: Logger;
-  /** What all timeouts are measured by. */
-  clock: Clock;
-  /** The limits. */
-  limits: Limits;
 }
 
 /** The state of a running server in numbers. */
@@ -76,9 +62,22 @@ export class Server {
   #bytes = 0;
   readonly #dropped: Record<DropReason, number> = { reset: 0, idle: 0, message: 0, buffers: 0, drain: 0, failed: 0 };
 
-  /** Makes a server that accepts no clients yet. */
-  constructor(private readonly options: ServerOptions) {
-    const { listener, log, logger, clock, limits } = options;
+  /**
+   * Makes a server that accepts no clients yet.
+   *
+   * @param listener Where clients connect. The server closes it.
+   * @param log Where the line of a client goes.
+   * @param logger Where dropped clients and exhaustion are reported.
+   * @param clock What all timeouts are measured by.
+   * @param limits The limits.
+   */
+  constructor(
+    listener: Deno.TcpListener,
+    private readonly log: AccessLog,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+    private readonly limits: Limits,
+  ) {
     this.#pool = new BufferPool(limits.maxBuffered);
     this.#queue = new FairQueue(clock);
     this.#startedAt = clock.now();
@@ -89,12 +88,12 @@ export class Server {
   /** The state at this moment: seconds, clients, bytes and lines. */
   get status() {
     return {
-      uptime: Math.round(this.options.clock.now() - this.#startedAt) / 1000,
+      uptime: Math.round(this.clock.now() - this.#startedAt) / 1000,
       active: this.#active, // clients in flight
       served: this.#served, // to the end
       bytes: this.#bytes, // echoed to them
       buffered: this.#pool.acquiredBytes, // memory that messages take
-      queuedLines: this.options.log.queuedLines, // of the access log that are not written yet
+      queuedLines: this.log.queuedLines, // of the access log that are not written yet
       dropped: { ...this.#dropped, before_accept: this.#acceptor.disconnectedBeforeAccept }, // clients, by reason
     };
   }
@@ -102,15 +101,13 @@ export class Server {
   /** Serves until it is drained or aborted. Resolves when no client is left. Never rejects. */
   async serve(): Promise<void> {
     using timers = this.#timers;
-    const { clock, limits } = this.options;
-    if (limits.idleTimeout > 0) {
-      timers.use(clock.every(limits.idleTimeout * 1000 / SWEEPS_PER_TIMEOUT, () => this.#dropIdle()));
-    }
+    const sweepInterval = this.limits.idleTimeout * 1000 / SWEEPS_PER_TIMEOUT; // ms
+    if (sweepInterval > 0) timers.use(this.clock.every(sweepInterval, () => this.#dropIdle()));
     for await (const conn of this.#acceptor) {
       this.#serveClient(conn);
       const isAhead = this.#active >= this.#acceptBrake && !this.#hasEnded;
       this.#hasEnded = false;
-      if (isAhead) await new Promise<void>((resolve) => clock.nextIteration(resolve));
+      if (isAhead) await new Promise<void>((resolve) => this.clock.nextIteration(resolve));
     }
     if (this.#active > 0) await new Promise<void>((resolve) => this.#onLastEnd = resolve);
   }
@@ -120,12 +117,11 @@ export class Server {
    * once, and not after {@linkcode Server.serve} has resolved.
    */
   drain(): void {
-    const { clock, limits: { drainTimeout } } = this.options;
+    const { clock, limits: { drainTimeout } } = this;
     this.#acceptBrake = Infinity; // the acceptor holds reads and writes; pacing would only prolong the drain
     this.#acceptor.drain();
-    this.#timers.use(
-      clock.after(drainTimeout * 1000, () => this.abort(`not finished ${drainTimeout} s after the signal`)),
-    );
+    const detail = `not finished ${drainTimeout} s after the signal`;
+    this.#timers.use(clock.after(drainTimeout * 1000, () => this.abort(detail)));
   }
 
   /**
@@ -137,6 +133,7 @@ export class Server {
     this.#isAborted = true;
     this.#acceptor.close();
     for (const client of this.#clients) client?.drop("drain", detail);
+    this.log.abandonWrite();
   }
 
   /** Reports the status in one line of `name=value` pairs (logfmt). */
@@ -149,14 +146,13 @@ export class Server {
 
   #serveClient(conn: Deno.TcpConn): void {
     if (this.#isAborted) return conn.close(); // accepted just before the abort
-    const { log, limits } = this.options;
     const slot = this.#freeSlots.pop() ?? this.#clients.length;
     const client = this.#clients[slot] = new Client(++this.#accepted, slot, conn, this.#pool, this.#queue);
     this.#active++;
-    client.serve(log, limits.maxMessage, this.#onEnd);
+    client.serve(this.log, this.limits.maxMessage, this.#onEnd);
   }
 
-  readonly #onEnd = (client: Client, dropped: Drop | undefined): void => {
+  readonly #onEnd: OnEnd = (client, dropped) => {
     this.#clients[client.slot] = undefined;
     this.#freeSlots.push(client.slot);
     this.#active--;
@@ -168,19 +164,16 @@ export class Server {
       this.#dropped[dropped.reason]++;
       // Usually a health check, which has lost nothing.
       const level = dropped.reason === "reset" && client.received === 0 ? "debug" : "warn";
-      this.options.logger[level]("client {client} ({address}) dropped after {received} bytes: {reason}: {detail}", {
-        client: client.number,
-        address: client.address,
-        received: client.received,
-        ...dropped,
-      });
+      const { number, address, received } = client;
+      const report = "client {client} ({address}) dropped after {received} bytes: {reason}: {detail}";
+      this.logger[level](report, { client: number, address, received, ...dropped });
     }
     this.#acceptor.notify();
     if (this.#active === 0) this.#onLastEnd?.();
   };
 
   #dropIdle(): void {
-    const detail = `no byte either way for ${this.options.limits.idleTimeout} s`;
+    const detail = `no byte either way for ${this.limits.idleTimeout} s`;
     for (const client of this.#clients) client?.dropIfIdle(SWEEPS_PER_TIMEOUT, detail);
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { LogFile } from "./access_log.ts";
 import { errorMessage } from "./errors.ts";
 
 /**
@@ -27,19 +28,28 @@ export function openListener(hostname: string, port: number, reusePort: boolean)
   try {
     return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
   } catch (cause) {
-    const address = formatAddress(hostname, port);
+    const address = formatAddress({ hostname, port });
     const privileged = "this user may not use the port; choose one above 1023 with --port";
     throw startupError(`cannot listen on ${address}`, cause, `--allow-net=${address}`, privileged);
   }
 }
 
+/** Standard output as the access log. It needs no permission. */
+const STDOUT: LogFile = {
+  // Whole lines, at most 4096 bytes: a pipe takes such a write whole or, while it is full, not at all (PIPE_BUF in pipe(7)).
+  write: (bytes) => Deno.stdout.write(bytes.subarray(0, bytes.lastIndexOf(0x0A, 4095) + 1)),
+  cutOff: () => false,
+  close: () => {},
+};
+
 /**
  * Opens a file to append to. A missing file is created, and so is a missing folder.
  *
- * @param path Where the file is.
+ * @param path Where the file is, or `-` for standard output.
  * @throws {StartupError} If that fails.
  */
-export function openLogFile(path: string): Deno.FsFile {
+export function openLogFile(path: string): LogFile {
+  if (path === "-") return STDOUT;
   const open = () => {
     const file = Deno.openSync(path, { append: true, create: true });
     try {
@@ -47,41 +57,60 @@ export function openLogFile(path: string): Deno.FsFile {
       return file;
     } catch (cause) { // a pipe, which would block all clients whenever its reader falls behind
       file.close();
-      throw new Error("it is not a regular file; choose another with --access-log", { cause });
+      throw new Error("it is not a regular file; choose another with --access-log, or - for standard output", {
+        cause,
+      });
     }
   };
   const slash = Math.max(path.lastIndexOf("/"), Deno.build.os === "windows" ? path.lastIndexOf("\\") : -1);
   const folder = slash < 0 ? "." : path.slice(0, slash) || "/";
+  let file: Deno.FsFile;
   try {
     try {
-      return open();
+      file = open();
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       Deno.mkdirSync(folder, { recursive: true });
-      return open();
+      file = open();
     }
   } catch (cause) {
-    const denied = `this user may not write there; choose another place with --access-log, or run: ` +
-      `sudo install -d -o "$(id -un)" ${folder}`;
+    const denied = "this user may not write there; choose a file of your own with --access-log, try the server with " +
+      `deno task dev, or run: sudo install -d -o "$(id -un)" ${folder}`;
     throw startupError(`cannot open the access log ${path}`, cause, `--allow-write=${folder}`, denied);
   }
+  return {
+    write: (bytes) => file.writeSync(bytes),
+    cutOff: (bytes) => {
+      try {
+        file.truncateSync(file.seekSync(0, Deno.SeekMode.End) - bytes);
+        return true;
+      } catch {
+        return false;
+      }
+    },
+    close: () => file.close(),
+  };
 }
 
 /** Formats an address as in flags and URLs: `hostname:port`, an IPv6 address in brackets. */
-export function formatAddress(hostname: string, port: number): string {
-  return hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+export function formatAddress({ hostname, port }: { hostname: string; port: number }): string {
+  const host = hostname.replace(/^::ffff:(?=[\d.]+$)/, ""); // an IPv4 client of a listener on ::
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function startupError(what: string, cause: unknown, permission: string, denied: string): StartupError {
   const { NotCapable, AddrInUse, AddrNotAvailable, PermissionDenied } = Deno.errors;
+  const message = errorMessage(cause);
+  const quoted = /[^\w.:=/-]/.test(permission) ? `'${permission}'` : permission; // a shell would expand [::]
+  const missing = message.includes("--allow-all")
+    ? "Deno lets only a script with all permissions write to a device; for stdout use --access-log=-"
+    : `the permission is missing; run again with ${quoted} before main.ts`;
   const hints: [new () => Error, string][] = [
-    [NotCapable, `the permission is missing; run again with ${permission} before main.ts`],
+    [NotCapable, missing],
     [AddrInUse, "the port is taken; choose another with --port, or find the process with: ss -ltnp"],
     [AddrNotAvailable, "no interface of this machine has that address; choose another with --hostname"],
     [PermissionDenied, denied],
   ];
-  const message = errorMessage(cause);
-  // Deno lets only a script with all permissions write to a device. Its own message says so.
-  const [, hint] = hints.find(([Class]) => cause instanceof Class && !message.includes("--allow-all")) ?? [];
+  const [, hint] = hints.find(([Class]) => cause instanceof Class) ?? [];
   return new StartupError(`${what}: ${hint ?? message}`, { cause });
 }

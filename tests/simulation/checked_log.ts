@@ -86,8 +86,8 @@ export class CheckedLog extends AccessLog {
     }
   }
 
-  override close(): string {
-    const unwritten = super.close();
+  override async close(): Promise<string> {
+    const unwritten = await super.close();
     const { missing } = this;
     const { disk, now, violated } = this.#environment;
     if (unwritten !== "" && disk.goodSince <= now()) violated("lines are left over though the disk is good");

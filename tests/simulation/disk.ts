@@ -105,28 +105,23 @@ class OpenLog extends FakeLogFile {
     disk.openFiles++;
   }
 
-  override writeSync(bytes: Uint8Array): number {
+  override write(bytes: Uint8Array): number {
     this.#checkOpen("written to");
     const disk = this.#disk;
     disk.isFailing = true;
     if (disk.failure !== undefined) throw disk.failure;
     if (disk.free === 0) throw DISK_FULL;
     this.script.push(Math.min(disk.free, disk.maxWrite));
-    const taken = super.writeSync(bytes);
+    const taken = super.write(bytes);
     disk.free -= taken;
     disk.isFailing = taken === 0;
     return taken;
   }
 
-  override seekSync(offset: number, whence: Deno.SeekMode): number {
-    this.#checkOpen("sought in");
-    return super.seekSync(offset, whence);
-  }
-
-  override truncateSync(length: number): void {
+  override cutOff(bytes: number): boolean {
     this.#checkOpen("truncated");
-    this.#disk.free += this.text.length - length;
-    super.truncateSync(length);
+    this.#disk.free += bytes;
+    return super.cutOff(bytes);
   }
 
   override close(): void {

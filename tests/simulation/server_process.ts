@@ -122,7 +122,7 @@ export class ServerProcess {
     this.drain = new DrainOracle(environment);
     const listener = this.listener = new Backlog(this, environment);
     const log = this.#log = new CheckedLog(this, environment, logger, clock);
-    this.#server = new Server({ listener, log, logger, clock, limits: setup });
+    this.#server = new Server(listener, log, logger, clock, setup);
     this.#run(queue).catch((error) => environment.violated(`the process ends with an uncaught ${error}`));
   }
 
@@ -259,7 +259,7 @@ export class ServerProcess {
     this.isServed = true;
     note(() => "serve() has resolved");
     if (!this.listener.closed) violated("the listener is open at the end");
-    const unwritten = this.#log.close();
+    const unwritten = await this.#log.close();
     this.#checkServed();
     const servedAt = now();
     if (unwritten !== "") {

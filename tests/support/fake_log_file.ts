@@ -23,8 +23,8 @@ export class FakeLogFile implements LogFile {
   readonly script: WriteResult[];
   /** When set, every write throws it, and the script is not used. */
   failure: Error | undefined;
-  /** Whether the file cannot be truncated, like a pipe. */
-  cannotTruncate = false;
+  /** Whether nothing can be cut off, as in an append-only file. */
+  cannotCutOff = false;
   /** Writes of at least one byte. */
   writes = 0;
   /** All writes, failed ones included. */
@@ -49,7 +49,7 @@ export class FakeLogFile implements LogFile {
     return this.#content.text;
   }
 
-  writeSync(bytes: Uint8Array): number {
+  write(bytes: Uint8Array): number {
     this.#checkOpen();
     this.tries++;
     if (this.failure !== undefined) throw this.failure;
@@ -61,17 +61,10 @@ export class FakeLogFile implements LogFile {
     return taken;
   }
 
-  seekSync(offset: number, whence: Deno.SeekMode): number {
+  cutOff(bytes: number): boolean {
     this.#checkOpen();
-    if (this.cannotTruncate) throw new Error("Illegal seek (os error 29)");
-    if (whence !== Deno.SeekMode.End) throw new Error("seekSync() is only for the end of the file");
-    return this.text.length + offset;
-  }
-
-  truncateSync(length: number): void {
-    this.#checkOpen();
-    if (this.cannotTruncate) throw new Error("Invalid argument (os error 22)");
-    this.#content.text = this.text.slice(0, length);
+    if (!this.cannotCutOff) this.#content.text = this.text.slice(0, this.text.length - bytes);
+    return !this.cannotCutOff;
   }
 
   close(): void {

@@ -28,8 +28,10 @@ export interface StartOptions {
   hostname?: string;
   /** The port to listen on. Default: one that is free. */
   port?: number;
-  /** The access log. Default: one in a folder that is missing yet, in a temporary folder of its own. */
+  /** The access log; `-` for standard output. Default: one in a folder that is missing yet, in a temporary folder of its own. */
   accessLog?: string;
+  /** Whether stdout is read from the start. Default: true. */
+  readStdout?: boolean;
   /** A command that ends by executing its arguments, and so becomes the program, such as `["nice"]`. */
   launcher?: string[];
   /** Environment variables besides the inherited ones. */
@@ -76,7 +78,7 @@ export class Program implements AsyncDisposable {
       ...options.launcher ?? [],
       ...[Deno.execPath(), "run", "--no-prompt"],
       `--allow-net=${hostname}:${port}`,
-      `--allow-write=${this.accessLog.slice(0, this.accessLog.lastIndexOf("/"))}`,
+      ...this.accessLog === "-" ? [] : [`--allow-write=${this.accessLog.slice(0, this.accessLog.lastIndexOf("/"))}`],
       ...options.deno ?? [],
       ...[options.script ?? "main.ts", `--hostname=${hostname}`, `--port=${port}`, `--access-log=${this.accessLog}`],
       ...options.flags ?? [],
@@ -91,7 +93,8 @@ export class Program implements AsyncDisposable {
     }).spawn();
     options.onSpawn?.(this.#child);
     this.#stderr = new StreamLines(this.#child.stderr);
-    this.#streams = Promise.all([this.#readStdout(), this.#stderr.ended]);
+    const { readStdout = true } = options;
+    this.#streams = Promise.all([readStdout ? this.readStdout() : undefined, this.#stderr.ended]);
   }
 
   /**
@@ -163,6 +166,16 @@ export class Program implements AsyncDisposable {
     return (await this.#child.status).code;
   }
 
+  /** Reads stdout to its end, if it was not read from the start. */
+  async readStdout(): Promise<void> {
+    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) this.stdout += text;
+  }
+
+  /** Closes the reading end of stdout, which is not being read. */
+  closeStdout(): Promise<void> {
+    return this.#child.stdout.cancel();
+  }
+
   /** The access log's text at this moment. */
   log(): string {
     return Deno.readTextFileSync(this.accessLog);
@@ -230,9 +243,5 @@ export class Program implements AsyncDisposable {
     await this.#child.status;
     await this.#streams;
     this.#folder[Symbol.dispose]();
-  }
-
-  async #readStdout(): Promise<void> {
-    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) this.stdout += text;
   }
 }

@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { AccessLog, type LogFile } from "../../lib/access_log.ts";
+import { openLogFile } from "../../lib/startup.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeLogFile } from "../support/fake_log_file.ts";
 import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 import { recorder, type Report } from "../support/recorder.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { nextIteration } from "../support/wait.ts";
 
 const NO_SPACE = new Error("No space left on device (os error 28)");
 const OUTAGE = `cannot write to the access log, lines are queued and retried every second: ${NO_SPACE.message}`;
@@ -69,7 +71,7 @@ Deno.test("AccessLog.append() writes the line of the contract", async () => {
     "[client 1]: received 5 bytes\n[client 2]: received 0 bytes\n[client 3]: received 1 bytes\n" +
       "[client 10000000]: received 1073741824 bytes\n",
   );
-  assertEquals(log.close(), "");
+  assertEquals(await log.close(), "");
   assert(file.closed);
   assertEquals(reports, []);
 });
@@ -119,13 +121,13 @@ Deno.test("AccessLog.append() takes a write of 0 bytes for a failure", async () 
 Deno.test("AccessLog.append() never rejects, whatever the write throws", async () => {
   for (const thrown of [NO_SPACE, "a string", undefined]) {
     const file = new FakeLogFile();
-    file.writeSync = () => {
+    file.write = () => {
       throw thrown;
     };
     const { log, reports } = setUp(inOrder(file));
     await log.append(1, 5);
     assertStringIncludes(reports[0]?.message ?? "", thrown instanceof Error ? thrown.message : String(thrown));
-    assertEquals(log.close(), line(1));
+    assertEquals(await log.close(), line(1));
   }
 });
 
@@ -165,7 +167,7 @@ Deno.test("AccessLog reports an outage once, queues, tries again each second, an
   await log.append(7, 5);
   assertEquals(summary(reports.slice(2)), [["ERROR", OUTAGE]]);
   file.failure = undefined;
-  assertEquals(log.close(), "");
+  assertEquals(await log.close(), "");
   assertEquals(file.text, lines(1, 7));
   assertEquals(clock.pending, 0);
 });
@@ -193,7 +195,7 @@ Deno.test("AccessLog continues at the start of a file that is emptied during an 
   await append(log, 1, 3);
   file.script.push(40, NO_SPACE);
   await append(log, 4, 6);
-  file.truncateSync(0); // as an operator does to free space
+  file.cutOff(file.text.length); // as an operator does to free space
   clock.advance(1000);
   assertEquals(file.text, lines(5, 6));
 });
@@ -247,7 +249,7 @@ Deno.test("AccessLog.reopen() closes the old file and continues in the new", asy
   await appended;
   await log.append(3, 5);
   assertEquals(fresh.text, line(3));
-  assertEquals(log.close(), "");
+  assertEquals(await log.close(), "");
   assert(fresh.closed);
   assertEquals(summary(reports), [["INFO", REOPENED]]);
 });
@@ -268,7 +270,7 @@ Deno.test("AccessLog.reopen() keeps the old file when the new cannot be opened, 
   await log.append(3, 5);
   log.reopen();
   file.failure = undefined;
-  assertEquals(log.close(), "");
+  assertEquals(await log.close(), "");
   assertEquals(file.text, lines(1, 3));
   assertEquals(summary(reports.slice(1)), [["ERROR", OUTAGE], failed, ["WARN", RECOVERY]]);
 });
@@ -310,20 +312,20 @@ Deno.test("AccessLog.reopen() to a file that cannot be written either keeps the 
   assertEquals(fresh.text, lines(1, 2));
 });
 
-Deno.test("AccessLog leaves a partial line in a file that cannot be truncated, and writes the whole line after it", async () => {
+Deno.test("AccessLog writes the rest of a partial line that cannot be cut off", async () => {
   const file = new FakeLogFile([10, NO_SPACE]);
-  file.cannotTruncate = true;
+  file.cannotCutOff = true;
   const { log, clock } = setUp(inOrder(file));
   await append(log, 1, 2);
   clock.advance(1000);
-  assertEquals(file.text, line(1).slice(0, 10) + lines(1, 2));
+  assertEquals(file.text, lines(1, 2));
 });
 
 Deno.test("AccessLog.close() writes the batch that is pending", async () => {
   const file = new FakeLogFile();
   const { log } = setUp(inOrder(file));
   const appended = append(log, 1, 2);
-  assertEquals(log.close(), "");
+  assertEquals(await log.close(), "");
   await appended; // finds nothing to write to the closed file
   assertEquals(file.text, lines(1, 2));
 });
@@ -334,11 +336,139 @@ Deno.test("AccessLog.close() returns the lines that it cannot write, and leaves 
     const { log, clock } = setUp(inOrder(file));
     await append(log, 1, 3);
     clock.advance(1000);
-    assertEquals(log.close(), lines(2, 3));
+    assertEquals(await log.close(), lines(2, 3));
     assertEquals(file.text, line(1));
     assert(file.closed);
     assertEquals(clock.pending, 0);
   }
+});
+
+/** A pipe, whose writes end when the test says so. */
+class Pipe implements LogFile {
+  text = "";
+  /** The writes that have not ended, which take so many bytes of their own, or fail. */
+  readonly writes: ((result: number | Error) => void)[] = [];
+
+  write(bytes: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) =>
+      this.writes.push((result) => {
+        if (typeof result !== "number") return reject(result);
+        const taken = bytes.subarray(0, result);
+        this.text += new TextDecoder().decode(taken);
+        resolve(taken.length);
+      })
+    );
+  }
+
+  /** Ends the write that is under way. */
+  async end(result: number | Error = Infinity): Promise<void> {
+    assertEquals(this.writes.length, 1);
+    this.writes.pop()?.(result);
+    await nextIteration();
+  }
+
+  cutOff = () => false;
+
+  close() {}
+}
+
+/** Appends lines, and tells of which the append has resolved. */
+function appendAll(log: AccessLog, from: number, to: number): number[] {
+  const resolved: number[] = [];
+  for (let client = from; client <= to; client++) log.append(client, 5)?.then(() => resolved.push(client));
+  return resolved;
+}
+
+Deno.test("AccessLog.append() to a pipe resolves when its write has ended, and later lines wait for the next", async () => {
+  const pipe = new Pipe();
+  const { log, clock, reports } = setUp(inOrder(pipe));
+  const first = appendAll(log, 1, 2);
+  await nextIteration();
+  const second = appendAll(log, 3, 4);
+  clock.advance(60_000); // nothing ends the wait
+  await nextIteration();
+  assertEquals([first, second, log.queuedLines], [[], [], 4]);
+  await pipe.end(10); // a short write
+  assertEquals(first, []);
+  await pipe.end();
+  assertEquals([first, second, pipe.text], [[1, 2], [], lines(1, 2)]);
+  await pipe.end();
+  assertEquals([second, pipe.text, reports], [[3, 4], lines(1, 4), []]);
+  assertEquals(await log.close(), "");
+});
+
+Deno.test("AccessLog.append() to a pipe writes each line once, whenever it is called while a write ends", async () => {
+  for (let when = 0; when < 20; when++) {
+    const pipe = new Pipe();
+    const { log } = setUp(inOrder(pipe));
+    appendAll(log, 1, 1);
+    await nextIteration();
+    pipe.writes.pop()?.(Infinity);
+    for (let microtask = 0; microtask < when; microtask++) await Promise.resolve();
+    appendAll(log, 2, 2);
+    await nextIteration();
+    await pipe.end();
+    assertEquals([pipe.text, log.queuedLines], [lines(1, 2), 0]);
+  }
+});
+
+Deno.test("AccessLog handles a pipe without a reader like a full disk", async () => {
+  const pipe = new Pipe();
+  const { log, clock, reports } = setUp(inOrder(pipe));
+  const first = appendAll(log, 1, 2);
+  await nextIteration();
+  const second = appendAll(log, 3, 4);
+  await pipe.end(NO_SPACE);
+  assertEquals([first, second, summary(reports)], [[1, 2], [3, 4], [["ERROR", OUTAGE]]]); // no client waits
+  assertEquals(log.append(5, 5), undefined);
+  clock.advance(1000);
+  await pipe.end();
+  assertEquals([pipe.text, log.queuedLines, summary(reports.slice(1))], [lines(1, 5), 0, [["WARN", RECOVERY]]]);
+  const third = appendAll(log, 6, 6);
+  await nextIteration();
+  assertEquals(third, []);
+  await pipe.end();
+  assertEquals([third, pipe.text], [[6], lines(1, 6)]);
+  const closed = log.close();
+  assertEquals(await closed, "");
+});
+
+Deno.test("AccessLog.close() returns the lines that a last write to a pipe could not write", async () => {
+  const pipe = new Pipe();
+  const { log } = setUp(inOrder(pipe));
+  appendAll(log, 1, 2);
+  await nextIteration();
+  await pipe.end(NO_SPACE);
+  const closed = log.close();
+  await pipe.end(NO_SPACE);
+  assertEquals(await closed, lines(1, 2));
+});
+
+Deno.test("AccessLog.abandonWrite() lets no client wait for a pipe, and close() returns what is not written", async () => {
+  const pipe = new Pipe();
+  const { log, clock, reports } = setUp(inOrder(pipe));
+  log.abandonWrite(); // nothing to abandon
+  const first = appendAll(log, 1, 2);
+  await nextIteration();
+  const second = appendAll(log, 3, 4);
+  await nextIteration();
+  log.abandonWrite();
+  await nextIteration();
+  assertEquals([first, second], [[1, 2], [3, 4]]);
+  assertStringIncludes(reports[0]?.message ?? "", "it is not being read");
+  assertEquals(log.append(5, 5), undefined);
+  clock.advance(10_000);
+  assertEquals(pipe.writes.length, 1); // no other write begins while that one is under way
+  assertEquals(await log.close(), lines(1, 5));
+  assertEquals(clock.pending, 0);
+});
+
+Deno.test("AccessLog.reopen() says that there is nothing to reopen if the file is the same", async () => {
+  const pipe = new Pipe();
+  const { log, reports } = setUp(inOrder(pipe, pipe));
+  log.reopen();
+  assertEquals(summary(reports), [["INFO", "nothing to reopen: the access log is standard output"]]);
+  await log.close();
 });
 
 /** What the property below does to a log. */
@@ -398,7 +528,7 @@ Deno.test("AccessLog puts every line whole, once and in order into its files, un
       }
       if (recovers) script.length = 0;
       else script.unshift(NO_SPACE);
-      const unwritten = log.close();
+      const unwritten = await log.close();
       await appended;
 
       if (recovers) assertEquals(unwritten, "");
@@ -444,26 +574,22 @@ Deno.test("AccessLog keeps the order of many writers, each awaiting its own line
 
 /** A real file on a disk that has only so many bytes free. */
 class FillingFile implements LogFile {
-  readonly #file: Deno.FsFile;
+  readonly #file: LogFile;
 
   constructor(path: string, public free: number) {
-    this.#file = Deno.openSync(path, { append: true, create: true });
+    this.#file = openLogFile(path);
   }
 
-  writeSync(bytes: Uint8Array): number {
+  write(bytes: Uint8Array): number | Promise<number> {
     if (this.free === 0) throw NO_SPACE;
-    const written = this.#file.writeSync(bytes.subarray(0, this.free));
-    this.free -= written;
-    return written;
+    const taken = bytes.subarray(0, this.free);
+    this.free -= taken.length;
+    return this.#file.write(taken);
   }
 
-  seekSync(offset: number, whence: Deno.SeekMode): number {
-    return this.#file.seekSync(offset, whence);
-  }
-
-  truncateSync(length: number): void {
-    this.free += this.#file.seekSync(0, Deno.SeekMode.End) - length;
-    this.#file.truncateSync(length);
+  cutOff(bytes: number): boolean {
+    this.free += bytes;
+    return this.#file.cutOff(bytes);
   }
 
   close(): void {
@@ -488,7 +614,7 @@ Deno.test({
     clock.advance(1000);
     assertEquals(Deno.readTextFileSync(path), line(7) + lines(1, 3));
     file.free = Infinity;
-    assertEquals(log.close(), "");
+    assertEquals(await log.close(), "");
     assertEquals(Deno.readTextFileSync(path), line(7) + lines(1, 5));
   },
 });
@@ -498,13 +624,13 @@ Deno.test({
   async fn() {
     using folder = new TemporaryFolder();
     const path = `${folder.path}/access.log`;
-    const { log } = setUp(() => Deno.openSync(path, { append: true, create: true }));
+    const { log } = setUp(() => openLogFile(path));
     await append(log, 1, 2);
     Deno.renameSync(path, `${path}.1`);
     await log.append(3, 5);
     log.reopen();
     await log.append(4, 5);
-    assertEquals(log.close(), "");
+    assertEquals(await log.close(), "");
     assertEquals(Deno.readTextFileSync(`${path}.1`), lines(1, 3));
     assertEquals(Deno.readTextFileSync(path), line(4));
   },

@@ -84,6 +84,7 @@ const RIGHT: [flag: string, value: string, option: Options[keyof Options]][] = [
   ["--drain-timeout", "0", 0],
   ["--drain-timeout", "1.5", 1.5],
   ...LOG_LEVELS.map((level): [string, string, string] => ["--log-level", level, level]),
+  ["--log-level", "warn", "warning"],
   ...LOG_FORMATS.map((format): [string, string, string] => ["--log-format", format, format]),
 ];
 
@@ -111,7 +112,7 @@ const WRONG: [flag: string, values: string[], takes: string][] = [
   ["--max-buffered", ["", "-1", "1KK", "1e9", "Infinity", "NaN"], "a number of bytes"],
   ["--idle-timeout", ["", "-1", ".5", "1.", "1s", "1e3", "2147484", "2147483.5"], "seconds from 0 to 2147483"],
   ["--drain-timeout", ["", "-0.5", "1,5", "ten", "0x10", "Infinity"], "such as 60 or 0.5"],
-  ["--log-level", ["", "INFO", "warn", "trace", "fatal", "toString"], "one of debug, info, warning, error"],
+  ["--log-level", ["", "INFO", "warned", "trace", "fatal", "toString"], "one of debug, info, warning, error"],
   ["--log-format", ["", "JSON", "xml", "length"], "one of text, json, journal"],
 ];
 
@@ -142,12 +143,24 @@ Deno.test("parseOptions() takes the last value of a repeated flag", async () => 
   });
 });
 
-Deno.test("parseOptions() names an unknown flag in one line", async () => {
-  for (const flag of ["--prot", "--no-port", "--maxClients", "--PORT", "-p", "--constructor", "--__proto__"]) {
-    assertEquals(await usageError(flag), `Unknown option '${flag}'`);
+Deno.test("parseOptions() names an unknown flag in one line, and the closest known one", async () => {
+  const closest = [
+    ["--prot", "--port"],
+    ["--no-port", "--port"],
+    ["--maxClients", "--max-clients"],
+    ["--PORT", "--port"],
+    ["--versoin", "--version"],
+    ["--reuseport", "--reuse-port"],
+  ] as const;
+  for (const [flag, known] of closest) {
+    for (const arg of [flag, `${flag}=4000`]) {
+      assertEquals(await usageError(arg), `Unknown option '${flag}', did you mean ${known}?`);
+    }
   }
-  assertEquals(await usageError("--prot=4000"), "Unknown option '--prot'");
-  assertEquals(await usageError("-p4000"), "Unknown option '-p'");
+  for (const flag of ["--constructor", "--__proto__"]) {
+    assertStringIncludes(await usageError(flag), `Unknown option '${flag}', did you mean --`);
+  }
+  for (const arg of ["-p", "-p4000"]) assertEquals(await usageError(arg), "Unknown option '-p'");
 });
 
 Deno.test("parseOptions() names an argument that is no flag", async () => {
@@ -169,6 +182,7 @@ Deno.test("parseOptions() answers -h, --help and --version, also among other fla
     assertEquals(await parseOptions([flag]), answer);
     assertEquals(await parseOptions(["--port=wrong", flag, "--log-level=error"]), answer);
   }
+  assertEquals(await parseOptions(["--prot=1", "--help"]), "help");
   assertEquals(await parseOptions(["--version", "--help"]), "help");
 });
 

@@ -33,8 +33,8 @@ function replaceByError(
 }
 
 /** Opens what cannot be opened. Returns what the one line of the message says after `what`. */
-function startupError(open: () => Disposable, what: string, cause: new (message: string) => Error): string {
-  const error = assertThrows(() => open()[Symbol.dispose](), StartupError);
+function startupError(open: () => unknown, what: string, cause: new (message: string) => Error): string {
+  const error = assertThrows(open, StartupError);
   assertInstanceOf(error.cause, cause);
   assert(!error.message.includes("\n"), error.message);
   assert(error.message.startsWith(`${what}: `), error.message);
@@ -45,7 +45,7 @@ function startupError(open: () => Disposable, what: string, cause: new (message:
 
 function listenError(hostname: string, port: number, cause: new (message: string) => Error, reusePort = false): string {
   const open = () => openListener(hostname, port, reusePort);
-  return startupError(open, `cannot listen on ${formatAddress(hostname, port)}`, cause);
+  return startupError(open, `cannot listen on ${formatAddress({ hostname, port })}`, cause);
 }
 
 const TAKEN = "the port is taken; choose another with --port, or find the process with: ss -ltnp";
@@ -101,8 +101,14 @@ Deno.test({
   name: "openListener() names the permission that is missing, an IPv6 address as the flag takes it",
   permissions: { net: false },
   fn() {
-    for (const [hostname, flag] of [["127.0.0.1", "127.0.0.1:4000"], ["::1", "[::1]:4000"]] as const) {
-      const hint = `the permission is missing; run again with --allow-net=${flag} before main.ts`;
+    // Without quotes zsh takes brackets for a pattern that matches no file.
+    for (
+      const [hostname, flag] of [
+        ["127.0.0.1", "--allow-net=127.0.0.1:4000"],
+        ["::1", "'--allow-net=[::1]:4000'"],
+      ] as const
+    ) {
+      const hint = `the permission is missing; run again with ${flag} before main.ts`;
       assertEquals(listenError(hostname, 4000, NotCapable), hint);
     }
   },
@@ -120,9 +126,14 @@ Deno.test({
 });
 
 Deno.test("formatAddress() puts an IPv6 address in brackets, and no other", () => {
-  assertEquals(formatAddress("0.0.0.0", 4000), "0.0.0.0:4000");
-  assertEquals(formatAddress("localhost", 1), "localhost:1");
-  assertEquals(formatAddress("::", 65_535), "[::]:65535");
+  assertEquals(formatAddress({ hostname: "0.0.0.0", port: 4000 }), "0.0.0.0:4000");
+  assertEquals(formatAddress({ hostname: "localhost", port: 1 }), "localhost:1");
+  assertEquals(formatAddress({ hostname: "::", port: 65_535 }), "[::]:65535");
+});
+
+Deno.test("formatAddress() shows an IPv4 client of an IPv6 listener by its IPv4 address", () => {
+  assertEquals(formatAddress({ hostname: "::ffff:127.0.0.1", port: 4000 }), "127.0.0.1:4000");
+  assertEquals(formatAddress({ hostname: "::ffff:7f00:1:2", port: 4000 }), "[::ffff:7f00:1:2]:4000");
 });
 
 // The access log's file.
@@ -140,8 +151,9 @@ Deno.test({
     using folder = new TemporaryFolder();
     const path = `${folder.path}/a/b/access.log`;
     for (const text of ["one\n", "two\n"]) {
-      using file = openLogFile(path);
-      file.writeSync(new TextEncoder().encode(text));
+      const file = openLogFile(path);
+      file.write(new TextEncoder().encode(text));
+      file.close();
     }
     assertEquals(Deno.readTextFileSync(path), "one\ntwo\n");
   },
@@ -152,9 +164,10 @@ Deno.test({
   fn() {
     using folder = new TemporaryFolder();
     const path = `${folder.path}/access.log`;
-    using file = openLogFile(path);
+    const file = openLogFile(path);
     Deno.writeTextFileSync(path, "another's\n");
-    file.writeSync(new TextEncoder().encode("ours\n"));
+    file.write(new TextEncoder().encode("ours\n"));
+    file.close();
     assertEquals(Deno.readTextFileSync(path), "another's\nours\n");
   },
 });
@@ -191,7 +204,10 @@ Deno.test({
     const path = `${folder.path}/access.log`;
     assert(succeeds("mkfifo", path));
     await using reader = new Deno.Command("cat", { args: [path], stdin: "null", stdout: "null" }).spawn();
-    assertEquals(openError(path, Error), "it is not a regular file; choose another with --access-log");
+    assertEquals(
+      openError(path, Error),
+      "it is not a regular file; choose another with --access-log, or - for standard output",
+    );
     assert((await settles(reader.status, "the pipe's last writer to close it")).success);
   },
 });
@@ -213,6 +229,23 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "openLogFile() points from a device to standard output",
+  permissions: { read: false, write: ["/dev/"] },
+  ignore: Deno.build.os === "windows",
+  fn() {
+    const hint = "Deno lets only a script with all permissions write to a device; for stdout use --access-log=-";
+    assertEquals(openError("/dev/stdout", NotCapable), hint);
+  },
+});
+
+Deno.test("openLogFile() takes - for standard output, without a permission", () => {
+  const file = openLogFile("-");
+  assertEquals(file.cutOff(1), false);
+  file.close(); // does nothing
+  assertEquals(openLogFile("-"), file);
+});
+
 Deno.test("openLogFile() names the folder to allow, wherever the path is", () => {
   const folders: [path: string, folder: string][] = [
     ["/a/b/c.log", "/a/b"],
@@ -228,8 +261,8 @@ Deno.test("openLogFile() names the folder to allow, wherever the path is", () =>
 });
 
 Deno.test("openLogFile() gives the command that makes the folder writable, missing or not", () => {
-  const hint = "this user may not write there; choose another place with --access-log, or run: " +
-    'sudo install -d -o "$(id -un)" /var/log/echo-server';
+  const hint = "this user may not write there; choose a file of your own with --access-log, try the server with " +
+    'deno task dev, or run: sudo install -d -o "$(id -un)" /var/log/echo-server';
   {
     using _open = replaceByError("openSync", denied);
     assertEquals(openError("/var/log/echo-server/access.log", PermissionDenied), hint);
