@@ -34,6 +34,8 @@ export interface StartOptions {
   readStdout?: boolean;
   /** A command that ends by executing its arguments, and so becomes the program, such as `["nice"]`. */
   launcher?: string[];
+  /** The Deno that runs it. Default: the one that runs the tests. */
+  executable?: string;
   /** Environment variables besides the inherited ones. */
   env?: Record<string, string>;
   /** Flags for Deno, such as `--inspect`. */
@@ -76,7 +78,7 @@ export class Program implements AsyncDisposable {
     this.address.hostname = hostname === "0.0.0.0" ? "127.0.0.1" : hostname;
     const [command = "", ...args] = options.command ?? [
       ...options.launcher ?? [],
-      ...[Deno.execPath(), "run", "--no-prompt"],
+      ...[options.executable ?? Deno.execPath(), "run", "--no-prompt"],
       `--allow-net=${hostname}:${port}`,
       ...this.accessLog === "-" ? [] : [`--allow-write=${this.accessLog.slice(0, this.accessLog.lastIndexOf("/"))}`],
       ...options.deno ?? [],
