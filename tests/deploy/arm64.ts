@@ -11,6 +11,8 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 export class Arm64System implements Disposable {
   /** Where its file system is. */
   readonly root: string;
+  /** The program that runs programs for arm64. */
+  readonly emulator: string = "/usr/bin/qemu-aarch64-static";
   /** A command that ends by executing its arguments, of which the first is a program for arm64. */
   readonly launcher: string[];
   /** Where Deno is, of the version that runs the tests. */
@@ -18,7 +20,7 @@ export class Arm64System implements Disposable {
 
   private constructor(private readonly folder: TemporaryFolder) {
     this.root = `${folder.path}/system`;
-    this.launcher = ["qemu-aarch64-static", "-L", this.root];
+    this.launcher = [this.emulator, "-L", this.root];
     this.deno = `${this.root}/bin/deno`;
   }
 

@@ -6,10 +6,11 @@
 
 import { output, ROOT } from "../support/commands.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
+import type { Arm64System } from "./arm64.ts";
 
 const CONTAINERFILE = `${ROOT}deploy/container/Containerfile`;
 
-/** $1: the folder. $2: Deno. Makes what the server uses of Deno's official image. */
+/** $1: the folder. $2: Deno. Makes what the server uses of Deno's official image, and the folder of the volume. */
 const BASE = `
 mkdir -p "$1/base/bin" "$1/base/dev" "$1/base/proc" "$1/base/var/log" "$1/volume"
 cp "$2" "$1/base/bin/deno"
@@ -18,6 +19,13 @@ for library in $(ldd "$2" | grep -o '/[^ ]*'); do
   cp -L "$library" "$1/base$library"
 done
 chown 1000:1000 "$1/volume"
+`;
+
+/** $1: the folder. $2: a system with Deno in it. Makes the same, but of that system. */
+const BASE_FROM = `
+rm -r "$1/base"
+cp -r "$2" "$1/base"
+mkdir -p "$1/base/dev" "$1/base/proc" "$1/base/var/log"
 `;
 
 /** $1: the folder. $2: Deno's cache of npm packages. The rest: the packages that go into the image's cache. */
@@ -53,6 +61,8 @@ export class Image implements AsyncDisposable {
   private constructor(
     private readonly resources: AsyncDisposableStack,
     private readonly folder: string,
+    /** The processor that it is for, in Go's words. */
+    readonly architecture: string,
     /** Its configuration. */
     readonly config: Config,
     /** Where its file system is. */
@@ -68,10 +78,11 @@ export class Image implements AsyncDisposable {
    * name, made from the Deno that runs the tests and the C library; the packages come from the cache of that Deno.
    *
    * @param packages The npm packages that the build finds in the cache.
+   * @param arm64 A system for arm64 with Deno, if the image is to be for that.
    * @returns The image. Disposing of it removes everything that was built.
    * @throws {Error} If it cannot be built, for example because it needs another package.
    */
-  static async build(packages: string[]): Promise<Image> {
+  static async build(packages: string[], arm64?: Arm64System): Promise<Image> {
     await using resources = new AsyncDisposableStack();
     const { path: folder } = resources.use(new TemporaryFolder("echo-image-"));
     const buildah = (...args: string[]) =>
@@ -79,8 +90,14 @@ export class Image implements AsyncDisposable {
         ...["unshare", "--net", "buildah", "--storage-driver=vfs", `--root=${folder}/store`],
         ...[`--runroot=${folder}/run`, ...args],
       );
+    // buildah 1.28 ignores a platform of a stage. What the first stage is based on is for arm64 by name only: its Deno is
+    // the one that runs the tests.
+    const platform = arm64 === undefined ? [] : ["--platform=linux/arm64"];
     const build = (file: string, tag: string, context: string, ...args: string[]) =>
-      buildah("build", "--quiet", "--isolation=chroot", `--file=${file}`, `--tag=${tag}`, ...args, context);
+      buildah(
+        ...["build", "--quiet", "--isolation=chroot", `--file=${file}`, `--tag=${tag}`, ...platform],
+        ...[...args, context],
+      );
 
     const [, official = ""] = /^FROM (\S+)$/m.exec(await Deno.readTextFile(CONTAINERFILE)) ?? [];
     const { npmCache } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
@@ -90,15 +107,19 @@ export class Image implements AsyncDisposable {
     await Deno.writeTextFile(`${folder}/Cached`, `FROM ${official}\nCOPY cache /usr/lib/echo-server/cache\n`);
     await build(`${folder}/Base`, official, folder);
     await build(`${folder}/Cached`, "cached", folder);
+    if (arm64 !== undefined) {
+      await output("sh", "-ec", BASE_FROM, "sh", folder, arm64.root);
+      await build(`${folder}/Base`, official, folder);
+    }
     // --from replaces the base of the first stage; the second stage is based on the image without the packages.
     await build(CONTAINERFILE, "echo-server", ROOT, "--layers=false", "--from=localhost/cached");
 
     const inspect = async (image: string) => JSON.parse(await buildah("inspect", "--type=image", image));
-    const { OCIv1: { config } } = await inspect("echo-server");
+    const { OCIv1: { architecture, config } } = await inspect("echo-server");
     const container = (await buildah("from", "echo-server")).trim();
     const root = (await buildah("mount", container)).trim();
     const added = await bytes(root) - await bytes(`${folder}/base`);
-    return new Image(resources.move(), folder, config, root, added);
+    return new Image(resources.move(), folder, architecture, config, root, added);
   }
 
   /** Every file and folder in it, each a line with its path, size, times, owner and mode. */
@@ -110,18 +131,22 @@ export class Image implements AsyncDisposable {
    * Prepares a container: process and mount namespaces of its own, no capability, a root file system that is read-only
    * but for the volume.
    *
+   * @param entrypoint The command. Default: the image's.
+   * @param emulator The program that runs the image's Deno, if the machine cannot.
    * @returns The container. It has the network of the test.
    */
-  async container(): Promise<Container> {
+  async container(entrypoint: string[] = this.config.Entrypoint, emulator?: string): Promise<Container> {
     const bundle = await Deno.makeTempDir({ dir: this.folder, prefix: "bundle-" });
     const [uid, gid] = this.config.User.split(":").map(Number);
+    const [deno = "", ...args] = entrypoint;
+    const command = emulator === undefined ? [deno] : ["/dev/emulator", `/bin/${deno}`];
     const none = { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] };
     const spec = {
       ociVersion: "1.0.2",
       process: {
         user: { uid, gid },
         // The port is any that is free.
-        args: this.config.Entrypoint.map((arg) => arg.replace("0.0.0.0:4000", "127.0.0.1:0"))
+        args: [...command, ...args.map((arg) => arg.replace("0.0.0.0:4000", "127.0.0.1:0"))]
           .concat("--hostname=127.0.0.1", "--port=0"),
         env: this.config.Env,
         cwd: "/",
@@ -132,6 +157,9 @@ export class Image implements AsyncDisposable {
       mounts: [
         { destination: "/proc", type: "proc", source: "proc" },
         { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755", "size=64k"] },
+        ...emulator === undefined
+          ? []
+          : [{ destination: "/dev/emulator", type: "bind", source: emulator, options: ["bind", "ro"] }],
         ...Object.keys(this.config.Volumes).map((destination) => (
           { destination, type: "bind", source: this.volume, options: ["bind", "rw"] }
         )),
