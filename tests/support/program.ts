@@ -4,6 +4,7 @@
  * @module
  */
 
+import { formatAddress } from "../../lib/startup.ts";
 import { type Line, parseLines } from "./access_log_lines.ts";
 import { ROOT } from "./commands.ts";
 import { listeningPorts, type ProcessStatistics, processStatistics } from "./process_statistics.ts";
@@ -79,7 +80,7 @@ export class Program implements AsyncDisposable {
     const [command = "", ...args] = options.command ?? [
       ...options.launcher ?? [],
       ...[options.executable ?? Deno.execPath(), "run", "--no-prompt"],
-      `--allow-net=${hostname}:${port}`,
+      `--allow-net=${formatAddress({ hostname, port })}`,
       ...this.accessLog === "-" ? [] : [`--allow-write=${this.accessLog.slice(0, this.accessLog.lastIndexOf("/"))}`],
       ...options.deno ?? [],
       ...[options.script ?? "main.ts", `--hostname=${hostname}`, `--port=${port}`, `--access-log=${this.accessLog}`],
