@@ -93,7 +93,7 @@ export function peers(main: string): Peer[] {
         ...DENO,
         `--allow-net=0.0.0.0:${port}`,
         `--allow-write=${folder}`,
-        `${here}/peers/plain_deno.ts`,
+        `${here}/../examples/minimal.ts`,
         `${port}`,
         log,
       ],

@@ -1,0 +1,246 @@
+/**
+ * The three programs of `docs/sockets.md`: what breaks `examples/minimal.ts` does not break `examples/robust.ts`, and what
+ * breaks that one does not break `main.ts`.
+ */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { ROOT } from "../support/commands.ts";
+import { canRun, ignoreIf } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { equal, pattern, readToEof, ResettingClient, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { canMount, Tmpfs } from "../support/tmpfs.ts";
+import { delay, until } from "../support/wait.ts";
+
+const missing = canRun ? "" : "permissions are missing";
+const HELLO = new TextEncoder().encode("hello");
+
+/** How one of them is started. */
+interface Options {
+  /** A part of its source, and what stands there instead. */
+  change?: [part: string, instead: string];
+  /** What sh runs before it. */
+  setUp?: string;
+  /** The folder of its log. Default: a temporary one. */
+  folder?: string;
+  /** Flags of `main.ts`. */
+  flags?: string[];
+}
+
+/** Starts one of the three programs, calls back, and ends it. */
+async function run(
+  name: "minimal" | "robust" | "main",
+  options: Options,
+  callback: (program: Program) => Promise<void>,
+): Promise<void> {
+  using temporary = new TemporaryFolder();
+  const { change: [part, instead] = ["", ""], setUp = ":", folder = temporary.path, flags = [] } = options;
+  const accessLog = `${folder}/access.log`;
+  Deno.writeTextFileSync(accessLog, "");
+  if (name === "main") {
+    await using program = await Program.start({ accessLog, flags });
+    return await callback(program);
+  }
+  const source = Deno.readTextFileSync(`${ROOT}examples/${name}.ts`);
+  if (part !== "") assertEquals(source.split(part).length, 2, `${name}.ts has this once: ${part}`);
+  const script = `${temporary.path}/${name}.ts`;
+  Deno.writeTextFileSync(script, source.replace(part, instead));
+  const deno = [Deno.execPath(), "run", "--no-prompt", "--allow-net=0.0.0.0:0", `--allow-write=${accessLog}`];
+  await using program = await Program.start({
+    hostname: "0.0.0.0",
+    accessLog,
+    // Program.start() looks for the line "listening on" on stderr.
+    command: ["sh", "-c", `${setUp} && exec "$@" >&2`, "sh", ...deno, script, "0", accessLog],
+    env: { NO_COLOR: "1" },
+  });
+  await callback(program);
+}
+
+/** Whether it echoes to a new client. */
+async function serves(program: Program): Promise<boolean> {
+  try {
+    return equal(await roundTrip(program.address, HELLO), HELLO);
+  } catch {
+    return false;
+  }
+}
+
+for (const name of ["minimal", "robust"] as const) {
+  test(`${name}.ts echoes messages of 0 bytes to 20 MB and appends a line for each`, async () => {
+    await run(name, {}, async (program) => {
+      const sizes = [0, 1, 16_384, 16_385, 20_000_000];
+      for (const size of sizes) {
+        const message = pattern(size, size);
+        assert(equal(await roundTrip(program.address, message), message));
+        await until(() => program.log().endsWith(`received ${size} bytes\n`)); // minimal.ts closes first
+      }
+      assertEquals(program.lines(), sizes.map((bytes, i) => ({ client: i + 1, bytes })));
+    });
+  });
+
+  test(`${name}.ts serves a client beside one that is silent`, async () => {
+    await run(name, {}, async (program) => {
+      using _ = await Deno.connect(program.address);
+      assert(await serves(program));
+    });
+  });
+}
+
+test("minimal.ts with `await serve(…)` lets the second client wait for the first, which is silent", async () => {
+  await run("minimal", { change: ["serve(conn, ++accepted);", "await serve(conn, ++accepted);"] }, async (program) => {
+    using silent = await Deno.connect(program.address);
+    const second = roundTrip(program.address, HELLO);
+    assertEquals(await Promise.race([second, delay(500)]), undefined);
+    await silent.closeWrite();
+    assertEquals(await second, HELLO);
+  });
+});
+
+test("minimal.ts with one write for each chunk truncates a large reply", async () => {
+  const loop = "for (let sent = 0; sent < chunk.length;) sent += await conn.write(chunk.subarray(sent));";
+  await run("minimal", { change: [loop, "await conn.write(chunk);"] }, async (program) => {
+    const reply = await roundTrip(program.address, pattern(20_000_000));
+    assert(reply.length < 20_000_000, `${reply.length} bytes`);
+  });
+});
+
+test("minimal.ts is ended by a client that resets before its accept, robust.ts is not", async () => {
+  const trial = async (program: Program) => {
+    await program.whileStopped(async () => await (await ResettingClient.connect(program.address)).reset());
+    return await serves(program);
+  };
+  await run("minimal", {}, async (program) => {
+    assert(!await trial(program));
+    assertEquals(await program.exit(), 1);
+    assertStringIncludes(program.stderr.join("\n"), "NotConnected");
+  });
+  await run("robust", {}, async (program) => assert(await trial(program)));
+});
+
+test("minimal.ts is ended by a client that resets while it is served, robust.ts is not", async () => {
+  const trial = async (program: Program) => {
+    const client = await ResettingClient.connect(program.address);
+    await client.write(HELLO);
+    assert(await serves(program)); // so the first one has been accepted as well
+    await client.reset();
+    await until(() => program.stderr.some((line) => /^error: Uncaught|^client 1 dropped: ConnectionReset/.test(line)));
+    return await serves(program);
+  };
+  await run("minimal", {}, async (program) => {
+    assert(!await trial(program));
+    assertEquals(await program.exit(), 1);
+  });
+  await run("robust", {}, async (program) => {
+    assert(await trial(program));
+    assertEquals(program.lines().map(({ client }) => client), [2, 3]);
+  });
+});
+
+test("minimal.ts is ended when descriptors run out, robust.ts is not", async () => {
+  const trial = async (program: Program) => {
+    const clients = await Promise.all(Array.from({ length: 64 }, () => Deno.connect(program.address)));
+    await until(() => program.stderr.some((line) => /^error: Uncaught|^Deno has panicked|^accept failed/.test(line)));
+    for (const client of clients) client.close();
+    return await serves(program);
+  };
+  await run("minimal", { setUp: "ulimit -n 64" }, async (program) => {
+    assert(!await trial(program));
+    assert(await program.exit() !== 0);
+  });
+  await run("robust", { setUp: "ulimit -n 64" }, async (program) => assert(await trial(program)));
+});
+
+test("minimal.ts lets clients see EOF before their line is in the log, robust.ts does not", async () => {
+  /** Whether a client, told by the length of its message, finds its line when it sees EOF. */
+  const finds = async (program: Program, bytes: number) => {
+    await roundTrip(program.address, pattern(bytes));
+    return program.log().includes(`received ${bytes} bytes\n`);
+  };
+  await run("minimal", {}, async (program) => {
+    let bytes = 0;
+    await until(async () => !await finds(program, ++bytes)); // of 300 clients, 8 to 246 did not find it
+  });
+  await run("robust", {}, async (program) => {
+    for (let bytes = 1; bytes <= 300; bytes++) assert(await finds(program, bytes), `${bytes}`);
+  });
+});
+
+test("robust.ts resets a client in flight when it is stopped by SIGTERM, main.ts serves it", async () => {
+  const trial = async (program: Program) => {
+    using client = await Deno.connect(program.address);
+    await client.write(HELLO);
+    assert(await serves(program)); // so the first one has been accepted as well
+    program.kill("SIGTERM");
+    if (program.stderr.some((line) => line.includes("info:"))) await program.line(/draining/);
+    else await program.exit();
+    try {
+      await client.closeWrite();
+      return await readToEof(client);
+    } catch (error) {
+      return error;
+    }
+  };
+  await run("robust", {}, async (program) => {
+    const outcome = await trial(program);
+    assert(outcome instanceof Error || outcome instanceof Uint8Array && outcome.length === 0, `${outcome}`);
+    assertEquals(program.lines().map(({ client }) => client), [2]);
+  });
+  await run("main", {}, async (program) => {
+    assertEquals(await trial(program), HELLO);
+    assertEquals(await program.exit(), 0);
+    assertEquals(program.lines().map(({ client }) => client), [2, 1]);
+  });
+});
+
+test("robust.ts buffers a message of any size, main.ts drops the client at --max-message", async () => {
+  const trial = async (program: Program) => {
+    using client = await Deno.connect(program.address);
+    await writeAll(client, new Uint8Array(100_000_000));
+    await client.closeWrite();
+    return (await readToEof(client)).length;
+  };
+  await run("robust", {}, async (program) => {
+    assertEquals(await trial(program), 100_000_000);
+    assert((await program.statistics()).residentPeak > 100_000_000);
+  });
+  await run("main", { flags: ["--max-message=1M"] }, async (program) => {
+    await assertRejects(() => trial(program));
+    await program.line(/client 1 .* dropped .*: message: /);
+    assert(await serves(program));
+  });
+});
+
+test("robust.ts keeps a silent client for ever, main.ts drops it at --idle-timeout", async () => {
+  const trial = async (program: Program) => {
+    using client = await Deno.connect(program.address);
+    return await Promise.race([client.read(new Uint8Array(1)).catch(() => {}), delay(1000).then(() => "kept")]);
+  };
+  await run("robust", {}, async (program) => assertEquals(await trial(program), "kept"));
+  await run("main", { flags: ["--idle-timeout=0.2"] }, async (program) => assertEquals(await trial(program), null));
+});
+
+Deno.test(
+  ignoreIf(
+    canMount ? "" : "needs root to mount a tmpfs",
+    "robust.ts drops clients while the disk is full, main.ts serves them and writes their lines later",
+  ),
+  async () => {
+    for (const name of ["robust", "main"] as const) {
+      using disk = new Tmpfs("size=64k");
+      await run(name, { folder: disk.folder }, async (program) => {
+        disk.fill();
+        for (let i = 0; i < 3; i++) await roundTrip(program.address, HELLO);
+        disk.free();
+        assert(await serves(program));
+        const expected = name === "robust" ? [4] : [1, 2, 3, 4];
+        await until(() => program.log().split("\n").length > expected.length);
+        assertEquals(program.lines().map(({ client }) => client), expected);
+        if (name === "robust") assertEquals(program.matches(/^client \d dropped: .*os error 28/).length, 3); // ENOSPC
+      });
+    }
+  },
+);
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test(ignoreIf(missing, name), fn);
+}
