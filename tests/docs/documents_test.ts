@@ -68,6 +68,7 @@ Deno.test(ignoreIf(missing, "the documents' links lead to files"), () => {
       "ARCHITECTURE.md",
       "CONTRIBUTING.md",
       "docs/limits.md",
+      "docs/sockets.md",
       "deploy/README.md",
       "bench/README.md",
     ]

@@ -165,7 +165,7 @@ test("minimal.ts lets clients see EOF before their line is in the log, robust.ts
   });
 });
 
-test("robust.ts resets a client in flight when it is stopped by SIGTERM, main.ts serves it", async () => {
+test("the examples answer a client in flight nothing when they are stopped by SIGTERM, main.ts serves it", async () => {
   const trial = async (program: Program) => {
     using client = await Deno.connect(program.address);
     await client.write(HELLO);
@@ -180,11 +180,12 @@ test("robust.ts resets a client in flight when it is stopped by SIGTERM, main.ts
       return error;
     }
   };
-  await run("robust", {}, async (program) => {
-    const outcome = await trial(program);
-    assert(outcome instanceof Error || outcome instanceof Uint8Array && outcome.length === 0, `${outcome}`);
-    assertEquals(program.lines().map(({ client }) => client), [2]);
-  });
+  for (const name of ["minimal", "robust"] as const) {
+    await run(name, {}, async (program) => {
+      const outcome = await trial(program);
+      assert(outcome instanceof Error || outcome instanceof Uint8Array && outcome.length === 0, `${outcome}`);
+    });
+  }
   await run("main", {}, async (program) => {
     assertEquals(await trial(program), HELLO);
     assertEquals(await program.exit(), 0);
@@ -192,17 +193,19 @@ test("robust.ts resets a client in flight when it is stopped by SIGTERM, main.ts
   });
 });
 
-test("robust.ts buffers a message of any size, main.ts drops the client at --max-message", async () => {
+test("the examples buffer a message of any size, main.ts drops the client at --max-message", async () => {
   const trial = async (program: Program) => {
     using client = await Deno.connect(program.address);
     await writeAll(client, new Uint8Array(100_000_000));
     await client.closeWrite();
     return (await readToEof(client)).length;
   };
-  await run("robust", {}, async (program) => {
-    assertEquals(await trial(program), 100_000_000);
-    assert((await program.statistics()).residentPeak > 100_000_000);
-  });
+  for (const name of ["minimal", "robust"] as const) {
+    await run(name, {}, async (program) => {
+      assertEquals(await trial(program), 100_000_000);
+      assert((await program.statistics()).residentPeak > 100_000_000);
+    });
+  }
   await run("main", { flags: ["--max-message=1M"] }, async (program) => {
     await assertRejects(() => trial(program));
     await program.line(/client 1 .* dropped .*: message: /);
@@ -210,11 +213,12 @@ test("robust.ts buffers a message of any size, main.ts drops the client at --max
   });
 });
 
-test("robust.ts keeps a silent client for ever, main.ts drops it at --idle-timeout", async () => {
+test("the examples keep a silent client, main.ts drops it at --idle-timeout", async () => {
   const trial = async (program: Program) => {
     using client = await Deno.connect(program.address);
     return await Promise.race([client.read(new Uint8Array(1)).catch(() => {}), delay(1000).then(() => "kept")]);
   };
+  await run("minimal", {}, async (program) => assertEquals(await trial(program), "kept"));
   await run("robust", {}, async (program) => assertEquals(await trial(program), "kept"));
   await run("main", { flags: ["--idle-timeout=0.2"] }, async (program) => assertEquals(await trial(program), null));
 });
@@ -222,9 +226,17 @@ test("robust.ts keeps a silent client for ever, main.ts drops it at --idle-timeo
 Deno.test(
   ignoreIf(
     canMount ? "" : "needs root to mount a tmpfs",
-    "robust.ts drops clients while the disk is full, main.ts serves them and writes their lines later",
+    "a full disk ends minimal.ts, costs clients of robust.ts their lines, and only delays those of main.ts",
   ),
   async () => {
+    {
+      using disk = new Tmpfs("size=64k");
+      await run("minimal", { folder: disk.folder }, async (program) => {
+        disk.fill();
+        await roundTrip(program.address, HELLO);
+        assert(await program.exit() !== 0);
+      });
+    }
     for (const name of ["robust", "main"] as const) {
       using disk = new Tmpfs("size=64k");
       await run(name, { folder: disk.folder }, async (program) => {
