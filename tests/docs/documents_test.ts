@@ -61,6 +61,17 @@ Deno.test(ignoreIf(missing, "README's map of the code has every file, and each i
   }
 });
 
+Deno.test(ignoreIf(missing, "ARCHITECTURE.md names files that there are, and what is in them"), () => {
+  const text = read("ARCHITECTURE.md");
+  for (const [, path = ""] of text.matchAll(/`((?:lib|tests)\/[a-z_/]+(?:\.ts)?)`/g)) {
+    const { isFile, isDirectory } = Deno.statSync(new URL(`../../${path}`, import.meta.url));
+    assert(isFile || isDirectory, path);
+  }
+  const names = Array.from(text.matchAll(/`(#?\w+)(?:\(\))?` in `((?:lib|main)[a-z_/]*\.ts)`/g));
+  assertEquals(names.length, 6);
+  for (const [, name = "", path = ""] of names) assertStringIncludes(read(path), name);
+});
+
 Deno.test(ignoreIf(missing, "the documents' links lead to files"), () => {
   for (
     const document of [

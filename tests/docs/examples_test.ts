@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { ROOT } from "../support/commands.ts";
+import { ROOT, run, succeeds } from "../support/commands.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { equal, pattern, readToEof, ResettingClient, roundTrip, writeAll } from "../support/tcp_client.ts";
@@ -28,7 +28,7 @@ interface Options {
 }
 
 /** Starts one of the three programs, calls back, and ends it. */
-async function run(
+async function withProgram(
   name: "minimal" | "robust" | "main",
   options: Options,
   callback: (program: Program) => Promise<void>,
@@ -65,9 +65,35 @@ async function serves(program: Program): Promise<boolean> {
   }
 }
 
+/** $1: the folder of the examples. $2: Deno. $3: the command. Its own network has port 4000 free. */
+const AS_DOCUMENTED = `
+ip link set lo up
+ln -s "$1" examples
+ln -s "$2" deno
+PATH="$PWD:$PATH"
+$3 >stdout &
+until grep -q listening stdout; do sleep 0.05; done
+printf hello | nc.openbsd -N 127.0.0.1 4000
+until grep client access.log; do sleep 0.05; done
+kill $!
+`;
+
+const ISOLATE = ["timeout", "20", "unshare", "--map-root-user", "--net", "sh", "-ec"];
+const notIsolated = missing ||
+  (succeeds(...ISOLATE, "ip link set lo up; which nc.openbsd") ? "" : "needs namespaces, ip, nc.openbsd");
+
 for (const name of ["minimal", "robust"] as const) {
+  Deno.test(ignoreIf(notIsolated, `${name}.ts serves by the command in its header`), async () => {
+    using folder = new TemporaryFolder();
+    const source = Deno.readTextFileSync(`${ROOT}examples/${name}.ts`);
+    const [, command = ""] = /^[/ *]+(deno run .*)$/m.exec(source) ?? [];
+    const args = ["sh", `${ROOT}examples`, Deno.execPath(), command];
+    const { stdout } = await run([...ISOLATE, AS_DOCUMENTED, ...args], { cwd: folder.path });
+    assertEquals(stdout, "hello[client 1]: received 5 bytes\n");
+  });
+
   test(`${name}.ts echoes messages of 0 bytes to 20 MB and appends a line for each`, async () => {
-    await run(name, {}, async (program) => {
+    await withProgram(name, {}, async (program) => {
       const sizes = [0, 1, 16_384, 16_385, 20_000_000];
       for (const size of sizes) {
         const message = pattern(size, size);
@@ -79,7 +105,7 @@ for (const name of ["minimal", "robust"] as const) {
   });
 
   test(`${name}.ts serves a client beside one that is silent`, async () => {
-    await run(name, {}, async (program) => {
+    await withProgram(name, {}, async (program) => {
       using _ = await Deno.connect(program.address);
       assert(await serves(program));
     });
@@ -87,18 +113,22 @@ for (const name of ["minimal", "robust"] as const) {
 }
 
 test("minimal.ts with `await serve(…)` lets the second client wait for the first, which is silent", async () => {
-  await run("minimal", { change: ["serve(conn, ++accepted);", "await serve(conn, ++accepted);"] }, async (program) => {
-    using silent = await Deno.connect(program.address);
-    const second = roundTrip(program.address, HELLO);
-    assertEquals(await Promise.race([second, delay(500)]), undefined);
-    await silent.closeWrite();
-    assertEquals(await second, HELLO);
-  });
+  await withProgram(
+    "minimal",
+    { change: ["serve(conn, ++accepted);", "await serve(conn, ++accepted);"] },
+    async (program) => {
+      using silent = await Deno.connect(program.address);
+      const second = roundTrip(program.address, HELLO);
+      assertEquals(await Promise.race([second, delay(500)]), undefined);
+      await silent.closeWrite();
+      assertEquals(await second, HELLO);
+    },
+  );
 });
 
 test("minimal.ts with one write for each chunk truncates a large reply", async () => {
   const loop = "for (let sent = 0; sent < chunk.length;) sent += await conn.write(chunk.subarray(sent));";
-  await run("minimal", { change: [loop, "await conn.write(chunk);"] }, async (program) => {
+  await withProgram("minimal", { change: [loop, "await conn.write(chunk);"] }, async (program) => {
     const reply = await roundTrip(program.address, pattern(20_000_000));
     assert(reply.length < 20_000_000, `${reply.length} bytes`);
   });
@@ -109,12 +139,12 @@ test("minimal.ts is ended by a client that resets before its accept, robust.ts i
     await program.whileStopped(async () => await (await ResettingClient.connect(program.address)).reset());
     return await serves(program);
   };
-  await run("minimal", {}, async (program) => {
+  await withProgram("minimal", {}, async (program) => {
     assert(!await trial(program));
     assertEquals(await program.exit(), 1);
     assertStringIncludes(program.stderr.join("\n"), "NotConnected");
   });
-  await run("robust", {}, async (program) => assert(await trial(program)));
+  await withProgram("robust", {}, async (program) => assert(await trial(program)));
 });
 
 test("minimal.ts is ended by a client that resets while it is served, robust.ts is not", async () => {
@@ -126,11 +156,11 @@ test("minimal.ts is ended by a client that resets while it is served, robust.ts 
     await until(() => program.stderr.some((line) => /^error: Uncaught|^client 1 dropped: ConnectionReset/.test(line)));
     return await serves(program);
   };
-  await run("minimal", {}, async (program) => {
+  await withProgram("minimal", {}, async (program) => {
     assert(!await trial(program));
     assertEquals(await program.exit(), 1);
   });
-  await run("robust", {}, async (program) => {
+  await withProgram("robust", {}, async (program) => {
     assert(await trial(program));
     assertEquals(program.lines().map(({ client }) => client), [2, 3]);
   });
@@ -143,11 +173,11 @@ test("minimal.ts is ended when descriptors run out, robust.ts is not", async () 
     for (const client of clients) client.close();
     return await serves(program);
   };
-  await run("minimal", { setUp: "ulimit -n 64" }, async (program) => {
+  await withProgram("minimal", { setUp: "ulimit -n 64" }, async (program) => {
     assert(!await trial(program));
     assert(await program.exit() !== 0);
   });
-  await run("robust", { setUp: "ulimit -n 64" }, async (program) => assert(await trial(program)));
+  await withProgram("robust", { setUp: "ulimit -n 64" }, async (program) => assert(await trial(program)));
 });
 
 test("minimal.ts lets clients see EOF before their line is in the log, robust.ts does not", async () => {
@@ -156,11 +186,11 @@ test("minimal.ts lets clients see EOF before their line is in the log, robust.ts
     await roundTrip(program.address, pattern(bytes));
     return program.log().includes(`received ${bytes} bytes\n`);
   };
-  await run("minimal", {}, async (program) => {
+  await withProgram("minimal", {}, async (program) => {
     let bytes = 0;
     await until(async () => !await finds(program, ++bytes)); // of 300 clients, 8 to 246 did not find it
   });
-  await run("robust", {}, async (program) => {
+  await withProgram("robust", {}, async (program) => {
     for (let bytes = 1; bytes <= 300; bytes++) assert(await finds(program, bytes), `${bytes}`);
   });
 });
@@ -181,12 +211,12 @@ test("the examples answer a client in flight nothing when they are stopped by SI
     }
   };
   for (const name of ["minimal", "robust"] as const) {
-    await run(name, {}, async (program) => {
+    await withProgram(name, {}, async (program) => {
       const outcome = await trial(program);
       assert(outcome instanceof Error || outcome instanceof Uint8Array && outcome.length === 0, `${outcome}`);
     });
   }
-  await run("main", {}, async (program) => {
+  await withProgram("main", {}, async (program) => {
     assertEquals(await trial(program), HELLO);
     assertEquals(await program.exit(), 0);
     assertEquals(program.lines().map(({ client }) => client), [2, 1]);
@@ -201,12 +231,12 @@ test("the examples buffer a message of any size, main.ts drops the client at --m
     return (await readToEof(client)).length;
   };
   for (const name of ["minimal", "robust"] as const) {
-    await run(name, {}, async (program) => {
+    await withProgram(name, {}, async (program) => {
       assertEquals(await trial(program), 100_000_000);
       assert((await program.statistics()).residentPeak > 100_000_000);
     });
   }
-  await run("main", { flags: ["--max-message=1M"] }, async (program) => {
+  await withProgram("main", { flags: ["--max-message=1M"] }, async (program) => {
     await assertRejects(() => trial(program));
     await program.line(/client 1 .* dropped .*: message: /);
     assert(await serves(program));
@@ -218,9 +248,13 @@ test("the examples keep a silent client, main.ts drops it at --idle-timeout", as
     using client = await Deno.connect(program.address);
     return await Promise.race([client.read(new Uint8Array(1)).catch(() => {}), delay(1000).then(() => "kept")]);
   };
-  await run("minimal", {}, async (program) => assertEquals(await trial(program), "kept"));
-  await run("robust", {}, async (program) => assertEquals(await trial(program), "kept"));
-  await run("main", { flags: ["--idle-timeout=0.2"] }, async (program) => assertEquals(await trial(program), null));
+  await withProgram("minimal", {}, async (program) => assertEquals(await trial(program), "kept"));
+  await withProgram("robust", {}, async (program) => assertEquals(await trial(program), "kept"));
+  await withProgram(
+    "main",
+    { flags: ["--idle-timeout=0.2"] },
+    async (program) => assertEquals(await trial(program), null),
+  );
 });
 
 Deno.test(
@@ -231,7 +265,7 @@ Deno.test(
   async () => {
     {
       using disk = new Tmpfs("size=64k");
-      await run("minimal", { folder: disk.folder }, async (program) => {
+      await withProgram("minimal", { folder: disk.folder }, async (program) => {
         disk.fill();
         await roundTrip(program.address, HELLO);
         assert(await program.exit() !== 0);
@@ -239,7 +273,7 @@ Deno.test(
     }
     for (const name of ["robust", "main"] as const) {
       using disk = new Tmpfs("size=64k");
-      await run(name, { folder: disk.folder }, async (program) => {
+      await withProgram(name, { folder: disk.folder }, async (program) => {
         disk.fill();
         for (let i = 0; i < 3; i++) await roundTrip(program.address, HELLO);
         disk.free();
