@@ -56,6 +56,14 @@ test("docs/sockets.md explains system calls by functions that are in lib/", "", 
   }
 });
 
+test("docs/sockets.md tells how long the examples are", "", () => {
+  for (const name of ["minimal", "robust"]) {
+    const lines = Deno.readTextFileSync(`${ROOT}examples/${name}.ts`).split("\n");
+    const code = lines.filter((line) => line.trim() !== "" && !/^ *(\/\/|\/?\*)/.test(line));
+    assertMatch(TEXT, new RegExp(`examples/${name}\\.ts\\)\\*\\*[^.]*\\b${code.length} lines without comments`));
+  }
+});
+
 test("two sends can come in one recv, and one send can need many", "", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ port: listener.addr.port });
