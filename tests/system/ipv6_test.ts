@@ -24,7 +24,6 @@ Deno.test({
 
 Deno.test({
   ...ignoreIf(missing, "main.ts --hostname=:: reports a client's address in the family that the client used"),
-  ignore: true, // until lib/startup.ts shows ::ffff:127.0.0.1 as 127.0.0.1
   async fn() {
     await using program = await Program.start({ hostname: "::", flags: ["--max-message=2"] });
     const { port } = program.address;

@@ -406,7 +406,10 @@ Deno.test(ignoreIf(missing, "main.ts refuses a FIFO as its access log"), async (
   const permissions = ["--allow-net=127.0.0.1:0", `--allow-write=${temporary.path}`];
   const flags = ["--hostname=127.0.0.1", "--port=0", `--access-log=${path}`];
   const line = startupError(await runProgram(permissions, flags));
-  assertEquals(line, `cannot open the access log ${path}: it is not a regular file; choose another with --access-log`);
+  assertEquals(
+    line,
+    `cannot open the access log ${path}: it is not a regular file; choose another with --access-log, or - for standard output`,
+  );
   assertEquals((await reader).code, 0); // EOF: the program has closed it
 });
 
