@@ -11,7 +11,8 @@ import { record } from "./terminal_session.ts";
 
 /** The parts of `docs/sockets.md` that are generated, by the names in their markers. */
 export const SECTIONS: Record<string, () => Promise<string>> = {
-  "minimal": async () => `\`\`\`ts\n${(await Deno.readTextFile(`${ROOT}examples/minimal.ts`)).trimEnd()}\n\`\`\``,
+  "minimal": async () =>
+    `\`\`\`ts ignore\n${(await Deno.readTextFile(`${ROOT}examples/minimal.ts`)).trimEnd()}\n\`\`\``,
   "system calls": async () => explain(await systemCalls()),
   "deadlock": async () => {
     const command = "run --allow-net=127.0.0.1 docs/deadlock.ts";

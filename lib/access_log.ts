@@ -7,16 +7,7 @@
 import type { Clock } from "./clock.ts";
 import { errorMessage } from "./errors.ts";
 import type { Logger } from "./logger.ts";
-
-/** Where the lines go. */
-export interface LogFile {
-  /** Writes some of the bytes. Returns how many, or, if the write may block, a promise of it. */
-  write(bytes: Uint8Array): number | Promise<number>;
-  /** Cuts off bytes at the end. Returns whether that was possible. */
-  cutOff(bytes: number): boolean;
-  /** Closes the file. */
-  close(): void;
-}
+import type { LogFile } from "./startup.ts";
 
 /** Bytes of lines that may be queued while the file cannot be written. */
 const MAX_QUEUED_BYTES = 67_108_864;

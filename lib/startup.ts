@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { LogFile } from "./access_log.ts";
 import { errorMessage } from "./errors.ts";
 
 /**
@@ -12,6 +11,16 @@ import { errorMessage } from "./errors.ts";
  * Deno's own default of 511 the SYNs of a larger burst are dropped, and sent again only a second later.
  */
 export const BACKLOG = 4096;
+
+/** Where the lines of the access log go. */
+export interface LogFile {
+  /** Writes some of the bytes. Returns how many, or, if the write may block, a promise of it. */
+  write(bytes: Uint8Array): number | Promise<number>;
+  /** Cuts off bytes at the end. Returns whether that was possible. */
+  cutOff(bytes: number): boolean;
+  /** Closes the file. */
+  close(): void;
+}
 
 /** Thrown when the server cannot start. The message is one line that names what failed and gives a hint. */
 export class StartupError extends Error {}

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LogFile } from "../../lib/access_log.ts";
+import type { LogFile } from "../../lib/startup.ts";
 
 /** How a write ends: it writes at most so many bytes, or throws. */
 export type WriteResult = number | Error;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { AccessLog, type LogFile } from "../../lib/access_log.ts";
-import { openLogFile } from "../../lib/startup.ts";
+import { AccessLog } from "../../lib/access_log.ts";
+import { type LogFile, openLogFile } from "../../lib/startup.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { FakeLogFile } from "../support/fake_log_file.ts";
 import { hasPermissions, ignoreIf } from "../support/permissions.ts";
