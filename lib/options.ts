@@ -71,14 +71,14 @@ function sets<K extends keyof Options>(option: K, takes: string, parse: (value: 
   };
 }
 
-const integer = (min: number, max: number) => (value: string) =>
+export const integer = (min: number, max: number) => (value: string) =>
   /^\d+$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined;
 
 const oneOf = <T extends string>(values: readonly T[]) => (value: string) => values.find((one) => one === value);
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: GIB };
 
-function size(value: string): number | undefined {
+export function size(value: string): number | undefined {
   const [, digits, unit = ""] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
   const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? NaN);
   return Number.isSafeInteger(bytes) ? bytes : undefined;
@@ -86,12 +86,12 @@ function size(value: string): number | undefined {
 
 const MAX_SECONDS = 2_147_483; // setTimeout takes at most 2 ** 31 - 1 ms
 
-function seconds(value: string): number | undefined {
+export function seconds(value: string): number | undefined {
   return /^\d+(\.\d+)?$/.test(value) && Number(value) <= MAX_SECONDS ? Number(value) : undefined;
 }
 
-const SIZE = "a number of bytes such as 4096, 64K, 1M or 2G";
-const SECONDS = `seconds from 0 to ${MAX_SECONDS}, such as 60 or 0.5`;
+export const SIZE = "a number of bytes such as 4096, 64K, 1M or 2G";
+export const SECONDS = `seconds from 0 to ${MAX_SECONDS}, such as 60 or 0.5`;
 
 const FLAGS: Readonly<Record<string, ReturnType<typeof sets>>> = {
   "hostname": sets("hostname", "an address", (value) => value || undefined),
