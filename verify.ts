@@ -5,15 +5,14 @@
  * @module
  */
 
-import { errorMessage } from "./lib/errors.ts";
 import { UsageError } from "./lib/options.ts";
 import { formatAddress } from "./lib/startup.ts";
 import { resolve } from "./verify/addresses.ts";
 import { Verification } from "./verify/checks.ts";
 import { HELP, type Options, parseOptions } from "./verify/options.ts";
-import { formatHistogram, formatJson, formatRow, formatSummary, Progress } from "./verify/report.ts";
+import { formatJson, formatRow, formatSummary, formatTimes, Progress } from "./verify/report.ts";
 
-/** The exit status after Ctrl-C, as a shell has it: 128 and the signal's number. */
+/** The exit status after Ctrl-C, as shells have it: 128 and the signal's number. */
 const INTERRUPTED = 130;
 
 /**
@@ -28,7 +27,7 @@ export async function main(args: string[]): Promise<number> {
     options = parseOptions(args);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    console.error(`verify: ${errorMessage(error)}; see --help`);
+    console.error(`verify: ${error.message}; see --help`);
     return 2;
   }
   if (options === "help") {
@@ -38,11 +37,11 @@ export async function main(args: string[]): Promise<number> {
   const { hostname, port } = options;
   const { hostnames, denied } = await resolve(hostname, port);
   if (denied.length > 0) {
-    const all = [hostname, ...denied].map((one) => formatAddress(one, port)).join();
-    console.error(`verify: the name has several addresses; to verify each, run again with --allow-net=${all}`);
+    const hosts = [hostname, ...denied].map((host) => formatAddress({ hostname: host, port }));
+    console.error(`verify: ${hostname} has several addresses; to verify each, run again with --allow-net=${hosts}`);
   }
   let passed = true;
-  for (const one of hostnames) passed = await verify(one, options) && passed;
+  for (const host of hostnames) passed = await verify(host, options) && passed;
   return passed ? 0 : 1;
 }
 
@@ -51,34 +50,29 @@ async function verify(hostname: string, options: Options): Promise<boolean> {
   const { port, json } = options;
   const address = formatAddress({ hostname, port });
   const verification = new Verification({ hostname, port }, options);
+  const { times } = verification;
   using progress = new Progress(() => verification.running);
-
-  const interrupt = () => {
+  const conclude = (end: string) => {
     progress.clear();
     if (json) console.log(formatJson(address, verification));
-    console.error("interrupted");
+    else console.log(`${times.count > 0 ? `\n${formatTimes(times)}\n` : ""}\n${end}`);
+  };
+  const interrupt = () => {
+    conclude("interrupted");
     Deno.exit(INTERRUPTED);
   };
   Deno.addSignalListener("SIGINT", interrupt);
-  try {
-    for await (const row of verification.run()) {
-      progress.clear();
-      if (json) continue;
-      if (row.name === "connect" && row.result === "failed") {
-        console.error(`verify: cannot connect to ${address}: ${row.seen}; this points to ${row.pointsTo}`);
-        return false;
-      }
-      console.log(formatRow(row));
+  using _ = { [Symbol.dispose]: () => Deno.removeSignalListener("SIGINT", interrupt) };
+  for await (const row of verification.run()) {
+    progress.clear();
+    if (json) continue;
+    if (row.name === "connect" && row.result === "failed") {
+      console.error(`verify: cannot connect to ${address}: ${row.seen}; ${row.pointsTo}`);
+      return false;
     }
-  } finally {
-    Deno.removeSignalListener("SIGINT", interrupt);
+    console.log(formatRow(row));
   }
-  if (json) {
-    console.log(formatJson(address, verification));
-  } else {
-    if (verification.statistics.count > 0) console.log(`\n${formatHistogram(verification.statistics)}`);
-    console.log(`\n${formatSummary(address, verification)}`);
-  }
+  conclude(formatSummary(address, verification));
   return verification.passed;
 }
 

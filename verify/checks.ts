@@ -5,8 +5,10 @@
  */
 
 import { isAllowed } from "./addresses.ts";
-import { Client, isWhole, type Message, type Outcome } from "./client.ts";
-import { describe, pointsTo, seenAtConnect } from "./diagnosis.ts";
+import { Client, isWhole, type Message } from "./client.ts";
+import { Pattern } from "./content.ts";
+import { diagnose, diagnoseConnect, type Diagnosis } from "./diagnosis.ts";
+import type { Options } from "./options.ts";
 import { Statistics } from "./statistics.ts";
 
 /** The names of the checks, in their order. */
@@ -28,73 +30,57 @@ export const NAMES = [
 /** The name of a check. */
 export type Name = typeof NAMES[number];
 
-/** What a check found. */
-export interface Finding {
-  /** Whether it passed. Skipped: what it depends on is not given. */
-  result: "passed" | "failed" | "skipped";
-  /** What was seen, or why it was skipped. */
-  seen?: string;
-  /** What that points to. */
-  pointsTo?: string;
-}
-
 /** A row of the report. */
-export interface Row extends Finding {
+export interface Row extends Partial<Diagnosis> {
   /** The check. */
   name: Name;
+  /** Whether it passed. Skipped: what it depends on is not given; `seen` says what. */
+  result: "passed" | "failed" | "skipped";
   /** How long it took. */
   seconds: number;
 }
 
-/** The limits of the checks, as on the command line. */
-export interface Limits {
-  /** Clients at a time, where several are tried. */
-  clients: number;
-  /** Seconds without a byte, after which a client gives up; 0 for no limit. */
-  timeout: number;
-  /** Bytes of the largest message. */
-  maxMessage: number;
-  /** Seconds for which small clients are repeated. */
-  seconds: number;
-}
+type Finding = Omit<Row, "name" | "seconds">;
+
+const PASSED: Finding = { result: "passed" };
 
 const SMALL_BYTES = 5;
-const MIDDLE_BYTES = 65_536;
 const ONE_BYTE_SEGMENTS = 1000;
+const MIDDLE_BYTES = 65_536;
 
-/** The powers of two around which sizes are tried: 512 bytes to 1 MiB. */
-const EXPONENTS = { first: 9, last: 20 };
+/** More than the kernels' buffers and a relay's hold of a reply that is not read. */
+const LARGE_BYTES = 16 * 1024 ** 2;
 
-/** Bytes of a reply that stays unread: more than the buffers of the kernels and of a relay take. */
-const UNREAD_BYTES = 16 * 1024 ** 2;
+/** The sizes of buffers, as powers of two: 512 bytes to 1 MiB. */
+const BUFFER_EXPONENTS = [9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
-/** Milliseconds that a server may use for an early echo. */
+/** How long an early echo may take. */
 const SILENCE_MS = 1000;
 
-/** Milliseconds of the pauses of a slow reader and a slow sender: shorter than the usual timeouts of idle connections. */
+/** How long the slow reader and the slow sender pause: no timeout for idle connections should be as short. */
 const PAUSE_MS = 3000;
 
 /** Verifies one address. */
 export class Verification {
   /** The rows so far. */
   readonly rows: Row[] = [];
-  /** Whether the server echoes before the half-close, which RFC 862 allows. */
+  /** The times of the small clients in `load`. */
+  readonly times = new Statistics();
+  /** Whether the server echoes before the half-close. */
   echoesEarly = false;
-  /** What the clients with small messages took. */
-  readonly statistics = new Statistics();
   /** The check that is running. */
-  running: Name | undefined;
+  running: Name = "connect";
 
-  readonly #resets = new Set<Name>(); // the checks in which a reply was whole, but ended with a reset
+  readonly #resets = new Set<Name>(); // the checks in which a whole reply ended with a reset
 
-  constructor(private readonly address: { hostname: string; port: number }, private readonly limits: Limits) {}
+  constructor(private readonly address: { hostname: string; port: number }, private readonly options: Options) {}
 
-  /** Whether no check has failed. */
+  /** Whether all checks have run, and none has failed. */
   get passed(): boolean {
-    return this.rows.every(({ result }) => result !== "failed");
+    return this.rows.length === NAMES.length && this.rows.every(({ result }) => result !== "failed");
   }
 
-  /** Runs all checks, and yields each row when it is known. */
+  /** Runs all checks. Yields each row as soon as it is known. */
   async *run(): AsyncGenerator<Row, void, void> {
     for (const name of NAMES) {
       this.running = name;
@@ -104,14 +90,13 @@ export class Verification {
       this.rows.push(row);
       yield row;
     }
-    this.running = undefined;
   }
 
   #whySkipped(name: Name): Finding | undefined {
-    const failed = this.rows.find((row) => row.result === "failed" && ["connect", "small"].includes(row.name));
+    const failed = this.rows.find((row) => row.result === "failed" && (row.name === "connect" || row.name === "small"));
     if (failed !== undefined) return { result: "skipped", seen: `needs "${failed.name}"` };
-    // A server that echoes early stops reading when its echo is not read, so that a client that writes first and reads
-    // later would wait for it, and it for the client, for ever.
+    // A server that echoes early does not read on while its echo is not read. If the client reads nothing before it has
+    // sent everything, each would wait for the other for ever.
     if (!this.echoesEarly || (name !== "write-first" && name !== "slow-reader")) return undefined;
     return { result: "skipped", seen: "needs a server that waits for the half-close" };
   }
@@ -120,10 +105,10 @@ export class Verification {
     "connect": async () => {
       const { hostname, port } = this.address;
       try {
-        // On a terminal, Deno would prompt for a missing permission.
-        if (!await isAllowed(hostname, port)) throw new Deno.errors.NotCapable("not allowed");
+        // Deno would prompt for a missing permission on a terminal.
+        if (!await isAllowed(hostname, port)) throw new Deno.errors.NotCapable();
         using _ = await this.#connect();
-        return { result: "passed" };
+        return PASSED;
       } catch (error) {
         return this.#notConnected(error);
       }
@@ -131,98 +116,86 @@ export class Verification {
     "empty": () => this.#exchange({ size: 0 }),
     "small": () => this.#exchange({ size: SMALL_BYTES }),
     "sizes": async () => {
-      for (let exponent = EXPONENTS.first; exponent <= EXPONENTS.last; exponent++) {
-        for (const size of [-1, 0, 1].map((step) => 2 ** exponent + step)) {
-          if (size > this.limits.maxMessage) return { result: "passed" };
-          const finding = await this.#exchange({ size });
-          if (finding.result === "failed") return finding;
-        }
+      const sizes = BUFFER_EXPONENTS.flatMap((exponent) => [-1, 0, 1].map((step) => 2 ** exponent + step));
+      for (const size of sizes.filter((size) => size <= this.options.maxMessage)) {
+        const finding = await this.#exchange({ size });
+        if (finding.result === "failed") return finding;
       }
-      return { result: "passed" };
+      return PASSED;
     },
     "silence": async () => {
-      const finding = await this.#exchange({ size: SMALL_BYTES, pauseAtEndMs: SILENCE_MS }, ({ early }) => {
-        this.echoesEarly = early > 0;
-      });
+      const finding = await this.#exchange({ size: SMALL_BYTES, pauseAtEndMs: SILENCE_MS });
       if (finding.result === "failed" || !this.echoesEarly) return finding;
-      return {
-        result: "skipped",
-        seen: "early: bytes came back before the half-close",
-        pointsTo: "another kind of echo server: it echoes at once, as RFC 862 allows",
-      };
+      const pointsTo = "another kind of echo server: it echoes at once, as RFC 862 allows";
+      return { result: "skipped", seen: "early: bytes came back before the half-close", pointsTo };
     },
-    "write-first": () => this.#exchange({ size: this.limits.maxMessage, readAfterMs: 0 }),
-    "one-byte": () => this.#exchange({ size: this.#atMost(ONE_BYTE_SEGMENTS), segment: 1 }),
-    "slow-reader": () => this.#exchange({ size: this.#atMost(UNREAD_BYTES), readAfterMs: PAUSE_MS }),
-    "slow-sender": () => this.#exchange({ size: this.#atMost(MIDDLE_BYTES), pauseHalfwayMs: PAUSE_MS }),
+    "write-first": () => this.#exchange({ size: this.options.maxMessage, readAfterMs: 0 }),
+    "one-byte": () => this.#exchange({ size: ONE_BYTE_SEGMENTS, segment: 1 }),
+    "slow-reader": () => this.#exchange({ size: LARGE_BYTES, readAfterMs: PAUSE_MS }),
+    "slow-sender": () => this.#exchange({ size: MIDDLE_BYTES, pauseHalfwayMs: PAUSE_MS }),
     "concurrent": async () => {
-      const seeds = Array.from({ length: this.limits.clients }, (_, i) => i + 1);
-      const clients = await Promise.allSettled(seeds.map(() => this.#connect())); // all are connected before one sends
+      const clients = Array.from({ length: this.options.clients }, () => this.#connect());
+      await Promise.allSettled(clients); // none sends before all are connected
       const findings = await Promise.all(clients.map((client, i) => {
-        if (client.status === "rejected") return this.#notConnected(client.reason);
-        return this.#judge(client.value, { size: this.#atMost(MIDDLE_BYTES + i), seed: seeds[i] ?? 0 });
+        return this.#exchange({ size: MIDDLE_BYTES + i, content: () => new Pattern(i + 1) }, client);
       }));
-      return findings.find(({ result }) => result === "failed") ?? { result: "passed" };
+      return findings.find(({ result }) => result === "failed") ?? PASSED;
     },
-    "eof": async () => {
-      const finding = await this.#exchange({ size: SMALL_BYTES });
-      if (finding.result === "failed" || this.#resets.size === 0) return finding;
-      return {
+    "eof": () => {
+      if (this.#resets.size === 0) return Promise.resolve(PASSED);
+      return Promise.resolve({
         result: "failed",
-        seen: `reset after the last byte, in ${[...this.#resets].map((name) => `"${name}"`).join(", ")}`,
-        pointsTo: "a server, or a relay, that closes while it has not read all that it was sent",
-      };
+        seen: `reset after the last byte, in ${[...this.#resets].join(", ")}`,
+        pointsTo: "a server or relay that closes before it has read all that it was sent",
+      });
     },
     "load": async () => {
+      const { clients, seconds } = this.options;
       const start = performance.now();
-      const isOver = () => performance.now() - start >= this.limits.seconds * 1000;
-      let finding: Finding = { result: "passed" };
-      const repeat = async (first: number) => {
-        for (let seed = first; !isOver() && finding.result === "passed"; seed += this.limits.clients) {
-          const start = performance.now();
-          const found = await this.#exchange({ size: SMALL_BYTES, seed });
-          if (found.result === "failed") finding = found;
-          else this.statistics.add(performance.now() - start);
+      const elapsed = () => (performance.now() - start) / 1000;
+      let finding: Finding | undefined;
+      const repeat = async (seed: number) => {
+        while (finding === undefined && elapsed() < seconds) {
+          const connecting = performance.now();
+          const client = this.#connect();
+          const noPort = await client.then(() => false, (error) => error instanceof Deno.errors.AddrNotAvailable);
+          if (noPort) finding ??= { result: "passed", seen: "ended early: this machine has no free port left" };
+          if (noPort) return;
+          const found = await this.#exchange({ size: SMALL_BYTES, content: () => new Pattern(seed) }, client);
+          if (found.result === "passed") this.times.add(performance.now() - connecting, elapsed());
+          else finding = found;
+          seed += clients;
         }
       };
-      await Promise.all(Array.from({ length: this.limits.clients }, (_, i) => repeat(i + 1)));
-      this.statistics.seconds = (performance.now() - start) / 1000;
-      return finding;
+      await Promise.all(Array.from({ length: clients }, (_, i) => repeat(i)));
+      return finding ?? PASSED;
     },
   };
 
   #connect(): Promise<Client> {
-    return Client.connect(this.address, this.limits.timeout * 1000);
+    return Client.connect(this.address, this.options.timeout * 1000);
   }
 
-  #atMost(bytes: number): number {
-    return Math.min(bytes, this.limits.maxMessage);
-  }
-
-  #notConnected(error: unknown): Finding {
-    return { result: "failed", ...seenAtConnect(error, this.address, this.limits.timeout) };
-  }
-
-  async #exchange(message: Message, look?: (outcome: Outcome) => void): Promise<Finding> {
+  /** Has a client send a message of at most `--max-message` bytes, and compares the reply. */
+  async #exchange(message: Message, client: Promise<Client> = this.#connect()): Promise<Finding> {
+    const size = Math.min(message.size, this.options.maxMessage);
+    let connected: Client;
     try {
-      return await this.#judge(await this.#connect(), message, look);
+      connected = await client;
     } catch (error) {
       return this.#notConnected(error);
     }
+    const outcome = await connected.exchange({ ...message, size });
+    if (this.running === "silence") this.echoesEarly = outcome.early > 0;
+    const isReset = outcome.end === "reset";
+    if (isWhole(outcome) && !(isReset && this.running === "load")) { // "load" comes after "eof"
+      if (isReset) this.#resets.add(this.running);
+      return PASSED;
+    }
+    return { result: "failed", ...diagnose(outcome, this.running, this.options.timeout) };
   }
 
-  async #judge(client: Client, message: Message, look?: (outcome: Outcome) => void): Promise<Finding> {
-    const outcome = await client.exchange(message);
-    look?.(outcome);
-    const name = this.running ?? "connect";
-    if (isWhole(outcome)) {
-      if (outcome.end === "reset") this.#resets.add(name);
-      return { result: "passed" };
-    }
-    return {
-      result: "failed",
-      seen: describe(outcome, this.limits.timeout),
-      pointsTo: pointsTo(outcome, name),
-    };
+  #notConnected(error: unknown): Finding {
+    return { result: "failed", ...diagnoseConnect(error, this.address, this.options.timeout) };
   }
 }

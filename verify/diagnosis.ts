@@ -1,6 +1,6 @@
 /**
- * What was seen when a check failed, and what that points to. A client sees only its own end of the path, so this is
- * never more than a hint.
+ * What was seen when a check failed, and what that points to. A client sees only its own end of the path: what is beyond
+ * it can be no more than a hint.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { formatAddress } from "../lib/startup.ts";
 import type { Name } from "./checks.ts";
 import type { Outcome } from "./client.ts";
 
-/** What was seen, and what it points to. */
+/** Of a failure. */
 export interface Diagnosis {
   /** What was seen. */
   seen: string;
@@ -18,97 +18,107 @@ export interface Diagnosis {
   pointsTo: string;
 }
 
-/** What a failure to connect looks like, and what it points to. */
-export function seenAtConnect(
+const CLOSES_UNREAD = "a server or relay that closes before it has read all that it was sent";
+
+/**
+ * Explains why a client could not connect.
+ *
+ * @param error What `Client.connect` threw.
+ * @param address Where it should have connected.
+ * @param timeout Its timeout in seconds.
+ */
+export function diagnoseConnect(
   error: unknown,
   address: { hostname: string; port: number },
   timeout: number,
 ): Diagnosis {
-  const { ConnectionRefused, NetworkUnreachable, NotCapable } = Deno.errors;
+  const { ConnectionRefused, NotCapable } = Deno.errors;
   const message = errorMessage(error);
   if (error instanceof ConnectionRefused) {
     return { seen: "connection refused", pointsTo: "nothing listens there, or a firewall rejects the connection" };
   }
-  if (error instanceof Error && error.name === "TimeoutError") {
-    const seen = `no connection for ${timeout} s`;
-    return { seen, pointsTo: "a firewall that drops the packets, or a server that accepts no more connections" };
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    const pointsTo = "a firewall drops the packets, or the server does not accept connections any more";
+    return { seen: `no answer for ${timeout} s`, pointsTo };
   }
   if (error instanceof NotCapable) {
-    const { hostname, port } = address;
-    const permission = `--allow-net=${formatAddress({ hostname, port })}`;
+    const permission = `--allow-net=${formatAddress(address)}`;
     return { seen: "the permission is missing", pointsTo: `run again with ${permission} before verify.ts` };
   }
-  if (message.includes("lookup address")) {
-    return { seen: "the name cannot be resolved", pointsTo: "a misspelt name, or a name server that does not know it" };
+  if (message.startsWith("failed to lookup address")) {
+    return { seen: "the name cannot be resolved", pointsTo: "it is misspelt, or the name server does not know it" };
   }
-  if (error instanceof NetworkUnreachable || message.includes("unreachable")) {
-    return { seen: message, pointsTo: "a missing route from this machine to that address" };
-  }
-  return { seen: message, pointsTo: "this machine, rather than the path" };
+  return { seen: message, pointsTo: "this machine or its network, since the server was not reached" };
 }
 
-/** What was seen of a message that did not come back. `timeout` is in seconds. */
-export function describe(outcome: Outcome, timeout: number): string {
-  const { end, size, sent, halfClosed, received, wrong } = outcome;
-  const sofar = received === size && halfClosed ? "the last byte" : `${count(received)} of ${bytes(size)}`;
-  const unsent = halfClosed ? "" : `, with ${count(sent)} sent`;
-  switch (end) {
-    case "wrong":
-      if (wrong?.due === undefined) return `more than the ${bytes(size)} that were sent came back`;
-      return `byte ${count(received + 1)} differs: sent ${hex(wrong.due)}, received ${hex(wrong.received)}`;
-    case "timeout":
-      return received === size && halfClosed
-        ? `no EOF for ${timeout} s after the last byte`
-        : `no byte for ${timeout} s after ${sofar}${unsent}`;
-    case "error":
-      return `${outcome.error} after ${sofar}${unsent}`;
-    default:
-      return `${end === "eof" ? "EOF" : "reset"} after ${sofar}${unsent}`;
-  }
+/**
+ * Explains why a message did not come back.
+ *
+ * @param outcome What became of it.
+ * @param name The check that sent it.
+ * @param timeout Its timeout in seconds.
+ */
+export function diagnose(outcome: Outcome, name: Name, timeout: number): Diagnosis {
+  return { seen: describe(outcome, timeout), pointsTo: cause(outcome, name) };
 }
 
-/** What that points to. */
-export function pointsTo({ end, size, halfClosed, received, wrong }: Outcome, name: Name): string {
+/** Says what became of a message. The timeout is in seconds. */
+export function describe({ end, size, sent, halfClosed, received, wrong, error }: Outcome, timeout: number): string {
+  if (end === "wrong" && wrong?.expected === undefined) return `more than the ${count(size)} bytes that were sent`;
   if (end === "wrong") {
-    if (received === 0 && wrong?.received === 0x50) {
-      return "a header before the message, as of the PROXY protocol: switch it off on the relay (send-proxy, proxy_protocol)";
+    return `byte ${count(received + 1)} differs: sent ${hex(wrong?.expected)}, received ${hex(wrong?.received)}`;
+  }
+  const isLast = received === size && halfClosed;
+  const after = isLast ? "the last byte" : `${count(received)} of ${count(size)} bytes`;
+  const unsent = halfClosed ? "" : `, ${count(sent)} sent`;
+  const what = {
+    eof: "EOF",
+    reset: "reset",
+    timeout: `no ${isLast ? "EOF" : "byte"} for ${timeout} s`,
+    error: error ?? "",
+  };
+  return `${what[end]} after ${after}${unsent}`;
+}
+
+function cause({ end, size, halfClosed, received, wrong }: Outcome, name: Name): string {
+  if (end === "wrong") {
+    // 'P' begins version 1 of the PROXY protocol's header, CR version 2.
+    if (received === 0 && (wrong?.received === 0x50 || wrong?.received === 0x0d)) {
+      return "a header before the message, as the PROXY protocol's, to be turned off (nginx: proxy_protocol, HAProxy: " +
+        "send-proxy)";
     }
     if (name === "concurrent") return "a server or relay that mixes up connections";
-    if (wrong?.due === undefined) return "a server or relay that repeats bytes or adds some";
     return "a server or relay that loses, repeats or changes bytes";
   }
-  if (!halfClosed && end !== "timeout") {
-    if (name === "slow-sender") {
-      return "a relay or server whose timeout for idle connections is below 3 s (nginx: proxy_timeout, HAProxy: timeout " +
-        "client), and which then takes a part of a message for the whole";
-    }
-    return "a server that closes before it has read the message: a limit on its size, or no echo server";
-  }
   if (end === "timeout") {
-    if (!halfClosed) return "a server or relay that has stopped reading";
-    if (received === size) return "a server or relay that keeps the connection open after its reply";
+    if (!halfClosed) return "a server or relay that has stopped reading, perhaps until its own bytes are read";
+    if (received === size) {
+      return "a server or relay that does not close, or a relay that does not forward the half-close";
+    }
     if (received > 0) return "a server or relay that has stopped sending";
-    return "a relay that does not forward the half-close, or a server that waits for something else, such as a new line";
+    return "a relay that does not forward the half-close, or a server that waits for something else, such as a newline";
   }
-  if (received === size) return "a server, or a relay, that closes while it has not read all that it was sent";
+  if (!halfClosed && name === "slow-sender") {
+    return "a timeout for idle connections below 3 s that ends the message before its end (nginx: proxy_timeout, " +
+      "HAProxy: timeout client)";
+  }
+  if (!halfClosed) return "a limit on the size of a message, or a server that does not read to EOF";
+  if (received === size) return CLOSES_UNREAD;
+  if (name === "concurrent" || name === "load") return "a server or relay that cannot serve so many clients at a time";
   if (received === 0) {
-    return "something on the path that closes both directions when one is half-closed. nginx: proxy_half_close on; " +
-      "socat: -t 60; others may be unable to do otherwise, as systemd-socket-proxyd, redir or xinetd";
+    return "something on the path that closes both directions when one is half-closed. Some can be told not to (nginx: " +
+      "proxy_half_close on, socat: -t 60), some cannot (systemd-socket-proxyd, redir, xinetd)";
   }
-  if (name === "slow-reader" || name === "write-first" || name === "sizes") {
-    return "a relay that gives up some time after the half-close (socat: -t 60), or that drops what is not read yet";
+  if (name === "slow-reader" || name === "write-first") {
+    return "a relay that gives up some time after the half-close (socat: -t 60, nginx: proxy_timeout)";
   }
-  return "a server or relay that loses the end of a message";
-}
-
-function bytes(size: number): string {
-  return `${count(size)} bytes`;
+  return end === "reset" ? CLOSES_UNREAD : "a server or relay that loses the end of a message";
 }
 
 function count(number: number): string {
   return number.toLocaleString("en-US");
 }
 
-function hex(byte: number): string {
+function hex(byte: number = 0): string {
   return `0x${byte.toString(16).padStart(2, "0")}`;
 }

@@ -17,16 +17,17 @@ export interface Bin {
 /** Shorter times count as this. */
 const SMALLEST_BIN_MS = 1 / 16;
 
-/** Times of clients. */
+/** How long clients took. */
 export class Statistics {
-  /** Seconds in which all of them were taken. */
+  /** Seconds from the beginning to the last of them. */
   seconds = 0;
 
   readonly #times: number[] = [];
 
-  /** Adds a time in milliseconds. */
-  add(ms: number): void {
+  /** Adds a time in milliseconds, which was known so many seconds after the beginning. */
+  add(ms: number, seconds: number): void {
     this.#times.push(ms);
+    this.seconds = seconds;
   }
 
   /** How many there are. */

@@ -1,14 +1,20 @@
 /**
- * Bytes that are worth sending.
+ * The bytes of messages.
  *
  * @module
  */
 
+/** The bytes of a message, from the first to the last. */
+export interface Content {
+  /** Fills a buffer with the next bytes, and returns it. */
+  fill(buffer: Uint8Array): Uint8Array;
+}
+
 /**
  * Bytes that depend on their position: one that is shifted, repeated or lost shows. They are computed as they are
- * needed, so that the sender and the receiver of a message need not hold it.
+ * needed, so that neither the sender nor the receiver of a message holds it.
  */
-export class Pattern {
+export class Pattern implements Content {
   #state: number;
 
   /** @param seed Which bytes: other seeds, other bytes. */
