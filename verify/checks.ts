@@ -85,8 +85,8 @@ export class Verification {
     for (const name of NAMES) {
       this.running = name;
       const start = performance.now();
-      const finding = this.#whySkipped(name) ?? await this.#checks[name]();
-      const row = { name, seconds: (performance.now() - start) / 1000, ...finding };
+      const { result, ...diagnosis } = this.#whySkipped(name) ?? await this.#checks[name]();
+      const row = { name, result, seconds: (performance.now() - start) / 1000, ...diagnosis };
       this.rows.push(row);
       yield row;
     }

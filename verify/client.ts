@@ -4,7 +4,7 @@
  * @module
  */
 
-import { errorMessage, isDisconnect } from "../lib/errors.ts";
+import { isDisconnect } from "../lib/errors.ts";
 import { type Content, Pattern } from "./content.ts";
 
 /** Bytes that are sent or received at a time. */
@@ -42,8 +42,8 @@ export interface Outcome {
   early: number;
   /** If `wrong`: the byte that came back, and the one that should have, which is undefined after the last. */
   wrong?: { expected: number | undefined; received: number };
-  /** If the connection failed: what the system says. */
-  error?: string;
+  /** If the connection failed: why. */
+  error?: unknown;
 }
 
 /** Whether a message came back in full, and not a byte more. The connection may then have ended with a reset. */
@@ -107,7 +107,7 @@ export class Client implements Disposable {
       }
     } catch (error) {
       outcome.end = this.#isTimedOut ? "timeout" : isDisconnect(error) ? "reset" : "error";
-      outcome.error = errorMessage(error);
+      outcome.error = error;
     }
     return outcome;
   }

@@ -70,12 +70,12 @@ export function describe({ end, size, sent, halfClosed, received, wrong, error }
   }
   const isLast = received === size && halfClosed;
   const after = isLast ? "the last byte" : `${count(received)} of ${count(size)} bytes`;
-  const unsent = halfClosed ? "" : `, ${count(sent)} sent`;
+  const unsent = halfClosed ? "" : `, with ${count(sent)} sent`;
   const what = {
     eof: "EOF",
     reset: "reset",
     timeout: `no ${isLast ? "EOF" : "byte"} for ${timeout} s`,
-    error: error ?? "",
+    error: errorMessage(error),
   };
   return `${what[end]} after ${after}${unsent}`;
 }
