@@ -55,7 +55,7 @@ export function isWhole({ end, size, received, halfClosed }: Outcome): boolean {
 export class Client implements Disposable {
   #isTimedOut = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #movedAt = 0; // when the last byte was sent or received, in milliseconds; Infinity while the client itself pauses
+  #silentSince = 0; // when the last byte was sent or received; while the client pauses, when it will go on
 
   private constructor(private readonly conn: Deno.TcpConn, private readonly timeoutMs: number) {}
 
@@ -92,7 +92,7 @@ export class Client implements Disposable {
   async exchange(message: Message): Promise<Outcome> {
     using _ = this;
     const outcome: Outcome = { end: "error", size: message.size, sent: 0, halfClosed: false, received: 0, early: 0 };
-    this.#movedAt = performance.now();
+    this.#silentSince = performance.now();
     this.#watch();
     try {
       if (message.readAfterMs !== undefined) {
@@ -120,7 +120,7 @@ export class Client implements Disposable {
       while (outcome.sent < end) {
         for (let rest = bytes.fill(buffer.subarray(0, end - outcome.sent)); rest.length > 0;) {
           const written = await this.conn.write(rest);
-          this.#movedAt = performance.now();
+          this.#moved();
           outcome.sent += written;
           rest = rest.subarray(written);
         }
@@ -137,7 +137,7 @@ export class Client implements Disposable {
     const buffer = new Uint8Array(Math.min(BUFFER_BYTES, size + 1)); // one more, for a byte too many
     const comparison = new Uint8Array(buffer.length);
     for (let read = await this.conn.read(buffer); read !== null; read = await this.conn.read(buffer)) {
-      this.#movedAt = performance.now();
+      this.#moved();
       if (!outcome.halfClosed) outcome.early += read;
       const expected = bytes.fill(comparison.subarray(0, Math.min(read, size - outcome.received)));
       for (let i = 0; i < read; i++) {
@@ -156,15 +156,18 @@ export class Client implements Disposable {
   /** Waits, without letting the time count towards the timeout. */
   async #pause(ms: number = 0): Promise<void> {
     if (ms === 0) return;
-    this.#movedAt = Infinity;
+    this.#silentSince = performance.now() + ms;
     await new Promise((resolve) => setTimeout(resolve, ms));
-    this.#movedAt = performance.now();
+  }
+
+  #moved(): void {
+    this.#silentSince = Math.max(this.#silentSince, performance.now());
   }
 
   /** Closes the connection once no byte has moved for too long: the read or write that is pending rejects. */
   #watch(): void {
     if (this.timeoutMs === 0) return;
-    const leftMs = Math.min(this.#movedAt + this.timeoutMs - performance.now(), this.timeoutMs);
+    const leftMs = this.#silentSince + this.timeoutMs - performance.now();
     this.#isTimedOut = leftMs <= 0;
     if (this.#isTimedOut) this.conn[Symbol.dispose]();
     else this.#timer = setTimeout(() => this.#watch(), leftMs);

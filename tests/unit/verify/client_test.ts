@@ -174,8 +174,10 @@ Deno.test(ignoreIf(noNet, "exchange() gives up if the server stops reading"), as
 });
 
 Deno.test(ignoreIf(noNet, "exchange() does not count its own pauses as silence"), async () => {
-  const pauses = { pauseHalfwayMs: 300, pauseAtEndMs: 300, readAfterMs: 300 };
-  assert(isWhole(await exchange(echo, { size: 10, ...pauses }, 200)));
+  const pauses = { pauseHalfwayMs: 300, pauseAtEndMs: 300 };
+  for (const message of [{ size: 10, ...pauses }, { size: 10, ...pauses, readAfterMs: 300 }]) {
+    for (const serve of [echo, echoAtOnce]) assert(isWhole(await exchange(serve, message, 200)));
+  }
 });
 
 Deno.test(ignoreIf(noNet, "exchange() goes on while bytes move, for longer than the timeout"), async () => {

@@ -1,0 +1,78 @@
+import { assert, assertEquals } from "@std/assert";
+import { NAMES, type Row, Verification } from "../../../verify/checks.ts";
+import type { Options } from "../../../verify/options.ts";
+import { hasPermissions, ignoreIf } from "../../support/permissions.ts";
+import { readToEof, writeAll } from "../../support/tcp_client.ts";
+import { TcpServer } from "../../support/tcp_server.ts";
+
+const noNet = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
+
+const OPTIONS: Options = {
+  hostname: "127.0.0.1",
+  port: 0,
+  clients: 16,
+  timeout: 1,
+  maxMessage: 70_000,
+  seconds: 0.1,
+  json: false,
+};
+
+/** Verifies a server. */
+async function verify(serve: (conn: Deno.TcpConn) => Promise<unknown>): Promise<Verification> {
+  await using server = new TcpServer(serve);
+  const verification = new Verification(server.address, OPTIONS);
+  const rows: Row[] = [];
+  for await (const row of verification.run()) rows.push(row);
+  assertEquals(rows.map(({ name }) => name), [...NAMES]);
+  assertEquals(verification.rows, rows);
+  return verification;
+}
+
+/** The names of the rows with this result. */
+function names({ rows }: Verification, result: Row["result"]): string[] {
+  return rows.filter((row) => row.result === result).map(({ name }) => name);
+}
+
+Deno.test(ignoreIf(noNet, "Verification finds nothing wrong with a server that is right"), async () => {
+  const lengths: number[] = [];
+  const verification = await verify(async (conn) => {
+    const message = await readToEof(conn);
+    lengths.push(message.length);
+    await writeAll(conn, message);
+  });
+  assertEquals(names(verification, "passed"), [...NAMES], JSON.stringify(verification.rows));
+  assertEquals([verification.passed, verification.echoesEarly], [true, false]);
+  const sizes = new Set(lengths);
+  for (const size of [0, 5, 511, 512, 513, 4095, 4096, 4097, 65_535, 65_536, 65_537]) {
+    assert(sizes.has(size), `${size}`);
+  }
+  assertEquals(Math.max(...sizes), 70_000); // --max-message
+  assertEquals(lengths.slice(-verification.times.count).every((length) => length === 5), true);
+  const paused = verification.rows.filter(({ name }) => name.startsWith("slow-"));
+  assert(paused.every(({ seconds }) => seconds >= 2.9), JSON.stringify(paused));
+});
+
+Deno.test(ignoreIf(noNet, "Verification names a server that echoes early, and skips what would deadlock"), async () => {
+  const verification = await verify((conn) => conn.readable.pipeTo(conn.writable));
+  assertEquals(verification.echoesEarly, true);
+  assertEquals(names(verification, "skipped"), ["silence", "write-first", "slow-reader"]);
+  assertEquals(names(verification, "failed"), [], JSON.stringify(verification.rows));
+  assertEquals(verification.passed, true);
+});
+
+Deno.test(ignoreIf(noNet, "Verification skips the rest if no small message comes back"), async () => {
+  const verification = await verify(async (conn) => void await readToEof(conn));
+  assertEquals(names(verification, "failed"), ["small"]);
+  assertEquals(names(verification, "skipped"), NAMES.slice(3));
+  assertEquals(verification.passed, false);
+});
+
+Deno.test(ignoreIf(noNet, "Verification skips everything if it cannot connect"), async () => {
+  const server = new TcpServer(() => Promise.resolve());
+  const { address } = server;
+  await server[Symbol.asyncDispose]();
+  const verification = new Verification(address, OPTIONS);
+  for await (const _ of verification.run());
+  assertEquals(names(verification, "failed"), ["connect"]);
+  assertEquals(names(verification, "skipped"), NAMES.slice(1));
+});
