@@ -36,8 +36,11 @@ Deno.test({
     const { code, stderr } = await deno("publish", "--dry-run", "--allow-dirty");
     assertEquals(code, 0, stderr);
     const files = Array.from(stderr.matchAll(/^ +file:\S*\/(\S+) \(/gm), ([, name]) => name ?? "");
-    const lib = Array.from(Deno.readDirSync(`${ROOT}lib`), ({ name }) => name);
-    assertEquals(files.sort(), ["LICENSE", "README.md", "deno.json", "main.ts", ...lib].sort());
+    const parts = ["lib", "verify"].flatMap((folder) =>
+      [...Deno.readDirSync(`${ROOT}${folder}`)].map(({ name }) => name)
+    );
+    const published = ["LICENSE", "README.md", "deno.json", "main.ts", "verify.ts", ...parts];
+    assertEquals(files.sort(), published.sort());
   },
 });
 
