@@ -9,7 +9,9 @@
 
 import type { Line } from "../support/access_log_lines.ts";
 import type { Address } from "../support/program.ts";
-import { pattern, writeAll } from "../support/tcp_client.ts";
+import { Client, isWhole } from "../../verify/client.ts";
+import { describe } from "../../verify/diagnosis.ts";
+import { Bytes, pattern } from "../support/tcp_client.ts";
 import { until } from "../support/wait.ts";
 
 /** A client that did not get its bytes back. */
@@ -91,19 +93,11 @@ export class Load implements AsyncDisposable {
 export async function echo(address: Address, message: Uint8Array): Promise<Failure | undefined> {
   let port = 0;
   try {
-    using conn = await Deno.connect(address);
-    port = conn.localAddr.port;
-    await writeAll(conn, message);
-    await conn.closeWrite();
-    const buffer = new Uint8Array(Math.min(message.length + 1, 262_144));
-    let received = 0;
-    for (let bytes = await conn.read(buffer); bytes !== null; bytes = await conn.read(buffer)) {
-      for (let i = 0; i < bytes; i++) {
-        if (buffer[i] !== message[received++]) return { port, reason: `byte ${received} is wrong` };
-      }
-    }
-    if (received === message.length) return undefined;
-    return { port, reason: `${received} of ${message.length} bytes came back` };
+    using client = await Client.connect(address);
+    port = client.localPort;
+    const content = () => new Bytes(message);
+    const outcome = await client.exchange({ size: message.length, content, readAfterMs: 0 });
+    return outcome.end === "eof" && isWhole(outcome) ? undefined : { port, reason: describe(outcome, 0) };
   } catch (error) {
     return { port, reason: String(error) };
   }

@@ -60,7 +60,7 @@ for (
 }
 
 test("a client that reads before it ends waits for --idle-timeout, as README says", "", async (program) => {
-  using conn = await Deno.connect(program.address);
+  using conn = await Deno.connect(program.address); // not verify's client, which half-closes
   await writeAll(conn, new TextEncoder().encode("hello"));
   assertEquals(await conn.read(new Uint8Array(1)), null);
   await program.line(/dropped after 5 bytes: idle/);

@@ -16,7 +16,7 @@ const TABLE = new URL("README.md", MUTATIONS);
 const ROOT = new URL("../../", import.meta.url);
 
 /** What of the tree is copied. */
-const COPIED = ["deno.json", "deno.lock", "main.ts", "lib", "tests"];
+const COPIED = ["deno.json", "deno.lock", "main.ts", "lib", "verify", "tests"];
 
 const SIMULATE = ["run", "--no-prompt", "--no-check", "--allow-read", "tests/simulation/simulate.ts", "--no-shrink"];
 const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-write", "--allow-run"];

@@ -5,6 +5,9 @@
  */
 
 import { connect, type Socket } from "node:net";
+import { Client } from "../../verify/client.ts";
+import { type Content, Pattern } from "../../verify/content.ts";
+import { describe } from "../../verify/diagnosis.ts";
 import type { Address } from "./program.ts";
 
 /**
@@ -43,18 +46,37 @@ export async function readToEof(conn: Deno.Conn): Promise<Uint8Array> {
   return all;
 }
 
+/** The bytes of a message that is given. */
+export class Bytes implements Content {
+  #rest: Uint8Array;
+
+  /** @param message The message. */
+  constructor(message: Uint8Array) {
+    this.#rest = message;
+  }
+
+  /** Fills a buffer with the next bytes, and returns it. */
+  fill(buffer: Uint8Array): Uint8Array {
+    buffer.set(this.#rest.subarray(0, buffer.length));
+    this.#rest = this.#rest.subarray(buffer.length);
+    return buffer;
+  }
+}
+
 /**
  * Sends a message whole, half-closes, and only then reads until EOF.
  *
  * @param address The server's.
  * @param message What is sent.
- * @returns What came back.
+ * @returns What came back: the message, or its beginning.
+ * @throws {Error} If other bytes come back, or the connection breaks.
  */
 export async function roundTrip(address: Address, message: Uint8Array): Promise<Uint8Array> {
-  using conn = await Deno.connect(address);
-  await writeAll(conn, message);
-  await conn.closeWrite();
-  return await readToEof(conn);
+  using client = await Client.connect(address);
+  const content = () => new Bytes(message);
+  const outcome = await client.exchange({ size: message.length, content, readAfterMs: 0 });
+  if (outcome.end !== "eof") throw outcome.error ?? new Error(describe(outcome, 0));
+  return message.subarray(0, outcome.received);
 }
 
 /**
@@ -73,15 +95,9 @@ export async function waitForClose(conn: Deno.Conn): Promise<"closed" | "reset">
   }
 }
 
-/** Bytes that depend on their position: a shifted, duplicate or lost one shows. */
+/** The first bytes of a {@linkcode Pattern}. */
 export function pattern(length: number, seed: number = 0): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  let state = (seed * 2_654_435_761 + 1) | 0;
-  for (let i = 0; i < length; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
-    bytes[i] = state >>> 24;
-  }
-  return bytes;
+  return new Pattern(seed).fill(new Uint8Array(length));
 }
 
 /** Whether both have the same bytes: `assertEquals` for messages too large to be printed. */

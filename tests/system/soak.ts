@@ -8,9 +8,12 @@
  */
 
 import { parseArgs } from "node:util";
+import { Client, isWhole, type Message } from "../../verify/client.ts";
+import { Pattern } from "../../verify/content.ts";
+import { describe } from "../../verify/diagnosis.ts";
 import { type Line, parseLines } from "../support/access_log_lines.ts";
 import { Program } from "../support/program.ts";
-import { equal, pattern, readToEof, ResettingClient, waitForClose, writeAll } from "../support/tcp_client.ts";
+import { pattern, ResettingClient, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
 
 /** Clients at a time. */
@@ -93,30 +96,28 @@ let faulty = 0; // the others
 
 /** A client that sends its message in pieces of any size, and must get it back. */
 async function wholeClient(program: Program): Promise<void> {
-  const message = pattern(even(), below(2 ** 31));
-  using conn = await Deno.connect(program.address);
-  for (let rest = message; rest.length > 0;) {
-    const piece = rest.subarray(0, 1 + below(rest.length));
-    await writeAll(conn, piece);
-    rest = rest.subarray(piece.length);
-    if (random() < 0.05) await pause(below(100));
-  }
-  await conn.closeWrite();
-  if (random() < 0.1) await pause(below(300)); // does not read at once
-  const reply = await readToEof(conn);
-  if (!equal(reply, message)) throw new Error(`of ${message.length} bytes sent, ${reply.length} or others came back`);
-  whole.push(message.length);
+  const [size, seed] = [even(), below(2 ** 31)];
+  await exchange(program, {
+    size,
+    content: () => new Pattern(seed),
+    segment: Math.ceil(size / (1 + below(20))),
+    pauseHalfwayMs: random() < 0.2 ? below(100) : 0,
+    readAfterMs: random() < 0.1 ? below(300) : 0,
+  });
 }
 
 /** A client that sends its message byte by byte. */
 async function slowClient(program: Program): Promise<void> {
-  const message = pattern(below(50) * 2);
-  using conn = await Deno.connect(program.address);
-  conn.setNoDelay();
-  for (const byte of message) await writeAll(conn, Uint8Array.of(byte));
-  await conn.closeWrite();
-  if (!equal(await readToEof(conn), message)) throw new Error("a slow client got other bytes back");
-  whole.push(message.length);
+  await exchange(program, { size: below(50) * 2, segment: 1 });
+}
+
+async function exchange(program: Program, message: Message): Promise<void> {
+  using client = await Client.connect(program.address);
+  const outcome = await client.exchange(message);
+  if (outcome.end !== "eof" || !isWhole(outcome)) {
+    throw new Error(`of a whole client came back: ${describe(outcome, 0)}`);
+  }
+  whole.push(message.size);
 }
 
 /** A client that resets the connection at some point. */

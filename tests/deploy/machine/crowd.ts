@@ -10,6 +10,8 @@
  * @module
  */
 
+// The clients that get their bytes back are those of `echo`. The others break off in the middle, which a client that
+// half-closes and compares does not.
 import { pattern, readToEof, writeAll } from "../../support/tcp_client.ts";
 import { echo, Load } from "../load.ts";
 

@@ -39,7 +39,7 @@ export async function makeDebian(folder: string, packages: string[] = [], hooks:
   // As on a machine where a user has installed Deno and cloned the repository.
   await output("install", "-D", "-m", "755", Deno.execPath(), `${folder}/root/.deno/bin/deno`);
   await output("mkdir", "-p", folder + SOURCE);
-  const parts = ["main.ts", "lib", "deno.json", "deno.lock", "deploy", "tests"];
+  const parts = ["main.ts", "lib", "verify", "deno.json", "deno.lock", "deploy", "tests"];
   await output("cp", "-r", ...parts.map((part) => ROOT + part), folder + SOURCE);
   const install = `cd ${SOURCE}; PATH=/root/.deno/bin:$PATH; export PATH; ${documented("install -m 755")}`;
   try {
