@@ -11,7 +11,7 @@ const OPTIONS: Options = {
   hostname: "127.0.0.1",
   port: 0,
   clients: 16,
-  timeout: 1,
+  timeout: 10,
   maxMessage: 70_000,
   seconds: 0.1,
   json: false,
