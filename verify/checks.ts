@@ -158,9 +158,10 @@ export class Verification {
         while (finding === undefined && elapsed() < seconds) {
           const connecting = performance.now();
           const client = this.#connect();
-          const noPort = await client.then(() => false, (error) => error instanceof Deno.errors.AddrNotAvailable);
-          if (noPort) finding ??= { result: "passed", seen: "ended early: this machine has no free port left" };
-          if (noPort) return;
+          if (await client.then(() => false, (error) => error instanceof Deno.errors.AddrNotAvailable)) {
+            finding ??= { result: "passed", seen: "ended early: this machine has no free port left" };
+            return;
+          }
           const found = await this.#exchange({ size: SMALL_BYTES, content: () => new Pattern(seed) }, client);
           if (found.result === "passed") this.times.add(performance.now() - connecting, elapsed());
           else finding = found;
