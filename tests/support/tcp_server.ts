@@ -4,6 +4,8 @@
  * @module
  */
 
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Address } from "./program.ts";
 
 /** A server on a free port of 127.0.0.1. Disposing of it closes its connections. */
@@ -36,4 +38,17 @@ export class TcpServer implements AsyncDisposable {
       serve(conn).catch(() => {}).finally(() => conn[Symbol.dispose]()); // not awaited: it may wait for ever
     }
   }
+}
+
+/** A server that can end a connection with a reset (RST). It uses `node:net`, since a `Deno.Conn` cannot do it. */
+export async function startResettingServer(
+  serve: (socket: Socket) => void,
+): Promise<AsyncDisposable & { address: Address }> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket.on("error", () => {})));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: { hostname: "127.0.0.1", port },
+    [Symbol.asyncDispose]: async () => void await once(server.close(), "close"),
+  };
 }

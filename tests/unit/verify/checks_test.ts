@@ -1,9 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { NAMES, type Row, Verification } from "../../../verify/checks.ts";
 import type { Options } from "../../../verify/options.ts";
 import { hasPermissions, ignoreIf } from "../../support/permissions.ts";
 import { readToEof, writeAll } from "../../support/tcp_client.ts";
-import { TcpServer } from "../../support/tcp_server.ts";
+import { startResettingServer, TcpServer } from "../../support/tcp_server.ts";
 
 const noNet = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
 
@@ -20,7 +20,10 @@ const OPTIONS: Options = {
 /** Verifies a server. */
 async function verify(serve: (conn: Deno.TcpConn) => Promise<unknown>): Promise<Verification> {
   await using server = new TcpServer(serve);
-  const verification = new Verification(server.address, OPTIONS);
+  return await run(new Verification(server.address, OPTIONS));
+}
+
+async function run(verification: Verification): Promise<Verification> {
   const rows: Row[] = [];
   for await (const row of verification.run()) rows.push(row);
   assertEquals(rows.map(({ name }) => name), [...NAMES]);
@@ -34,19 +37,23 @@ function names({ rows }: Verification, result: Row["result"]): string[] {
 }
 
 Deno.test(ignoreIf(noNet, "Verification finds nothing wrong with a server that is right"), async () => {
-  const lengths: number[] = [];
+  const messages: Uint8Array[] = [];
   const verification = await verify(async (conn) => {
     const message = await readToEof(conn);
-    lengths.push(message.length);
+    messages.push(message);
     await writeAll(conn, message);
   });
   assertEquals(names(verification, "passed"), [...NAMES], JSON.stringify(verification.rows));
   assertEquals([verification.passed, verification.echoesEarly], [true, false]);
+  const lengths = messages.map(({ length }) => length);
   const sizes = new Set(lengths);
   for (const size of [0, 5, 511, 512, 513, 4095, 4096, 4097, 65_535, 65_536, 65_537]) {
     assert(sizes.has(size), `${size}`);
   }
   assertEquals(Math.max(...sizes), 70_000); // --max-message
+  assertEquals(lengths.filter((length) => length === 70_000).length, 2); // "write-first" and "slow-reader"
+  const concurrent = messages.filter(({ length }) => length > 65_537 && length < 65_536 + OPTIONS.clients);
+  assertEquals(new Set(concurrent.map((message) => `${message.subarray(0, 5)}`)).size, OPTIONS.clients - 2);
   assertEquals(lengths.slice(-verification.times.count).every((length) => length === 5), true);
   const paused = verification.rows.filter(({ name }) => name.startsWith("slow-"));
   assert(paused.every(({ seconds }) => seconds >= 2.9), JSON.stringify(paused));
@@ -66,6 +73,27 @@ Deno.test(ignoreIf(noNet, "Verification skips the rest if no small message comes
   assertEquals(names(verification, "skipped"), NAMES.slice(3));
   assertEquals(verification.passed, false);
 });
+
+for (
+  const [what, from, failed] of [["at all times", "empty", "eof"], ["beside other clients", "load", "load"]] as const
+) {
+  Deno.test(ignoreIf(noNet, `Verification fails in "${failed}" if replies end with a reset ${what}`), async () => {
+    await using server = await startResettingServer((socket) => {
+      const parts: Uint8Array[] = [];
+      socket.on("data", (bytes) => parts.push(bytes)).on("end", () => {
+        for (const part of parts) socket.write(part);
+        const isReset = NAMES.indexOf(verification.running) >= NAMES.indexOf(from) && socket.bytesRead === 5;
+        // A reset discards what has not been sent yet.
+        if (isReset) setTimeout(() => socket.resetAndDestroy(), 20);
+        else socket.end();
+      });
+    });
+    const verification = new Verification(server.address, OPTIONS);
+    await run(verification);
+    assertEquals(names(verification, "failed"), from === "load" ? ["load"] : ["eof", "load"]);
+    assertMatch(verification.rows.find(({ name }) => name === failed)?.seen ?? "", /^reset after the last byte/);
+  });
+}
 
 Deno.test(ignoreIf(noNet, "Verification skips everything if it cannot connect"), async () => {
   const server = new TcpServer(() => Promise.resolve());

@@ -1,11 +1,9 @@
 import { assert, assertEquals, assertObjectMatch, assertRejects } from "@std/assert";
-import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
 import { Client, isWhole, type Message, type Outcome } from "../../../verify/client.ts";
 import { Pattern } from "../../../verify/content.ts";
 import { hasPermissions, ignoreIf } from "../../support/permissions.ts";
 import { pattern, readToEof, writeAll } from "../../support/tcp_client.ts";
-import { TcpServer } from "../../support/tcp_server.ts";
+import { startResettingServer, TcpServer } from "../../support/tcp_server.ts";
 import { delay } from "../../support/wait.ts";
 
 const noNet = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
@@ -26,17 +24,6 @@ async function echo(conn: Deno.Conn): Promise<void> {
 /** Echoes before the half-close. */
 async function echoAtOnce(conn: Deno.TcpConn): Promise<void> {
   await conn.readable.pipeTo(conn.writable);
-}
-
-/** A server that can end a connection with a reset (RST). It uses `node:net`, since a `Deno.Conn` cannot do it. */
-async function resettingServer(serve: (socket: Socket) => void) {
-  const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket.on("error", () => {})));
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  return {
-    address: { hostname: "127.0.0.1", port },
-    [Symbol.asyncDispose]: async () => void await once(server.close(), "close"),
-  };
 }
 
 /** Has one client send one message. */
@@ -74,14 +61,32 @@ for (const [how, message] of Object.entries(HOW)) {
   });
 }
 
-Deno.test(ignoreIf(noNet, "exchange() sends in segments of one byte, each a write of its own"), async () => {
-  const reads: number[] = [];
-  await exchange(async (conn) => {
-    const buffer = new Uint8Array(100);
-    for (let bytes = await conn.read(buffer); bytes !== null; bytes = await conn.read(buffer)) reads.push(bytes);
-  }, { size: 50, segment: 1, pauseHalfwayMs: 50 });
-  assert(reads.length > 1, `${reads}`);
-  assertEquals(reads.reduce((a, b) => a + b), 50);
+Deno.test(ignoreIf(noNet, "exchange() writes one segment at a time"), async () => {
+  const filled: number[][] = []; // by the sender, then by what compares
+  const content = () => {
+    const lengths: number[] = [];
+    filled.push(lengths);
+    return { fill: (buffer: Uint8Array) => (lengths.push(buffer.length), buffer) };
+  };
+  for (const [segment, lengths] of [[1, [1, 1, 1, 1, 1]], [2, [2, 2, 1]], [9, [2, 3]]] as const) {
+    filled.length = 0;
+    await exchange(echo, { size: 5, content, segment, readAfterMs: 0 });
+    assertEquals(filled[0], [...lengths]); // the message is sent in two halves
+  }
+});
+
+Deno.test(ignoreIf(noNet, "exchange() reads no byte before it is time"), async () => {
+  const start = performance.now();
+  assert(isWhole(await exchange(echo, { size: 5, readAfterMs: 200 })));
+  assert(performance.now() - start >= 199);
+});
+
+Deno.test("isWhole() is true for what came back after the half-close, to the last byte and not one more", () => {
+  const whole: Outcome = { end: "eof", size: 5, sent: 5, halfClosed: true, received: 5, early: 0 };
+  assert(isWhole(whole));
+  assert(isWhole({ ...whole, end: "reset" }));
+  const others: Partial<Outcome>[] = [{ end: "wrong" }, { end: "timeout" }, { received: 4 }, { halfClosed: false }];
+  for (const other of others) assert(!isWhole({ ...whole, ...other }), JSON.stringify(other));
 });
 
 Deno.test(ignoreIf(noNet, "exchange() counts the bytes that come back before the half-close"), async () => {
@@ -140,7 +145,7 @@ for (const [what, [serve, expected]] of Object.entries(WRONG)) {
 }
 
 Deno.test(ignoreIf(noNet, "exchange() tells that the connection was reset after the whole reply"), async () => {
-  await using server = await resettingServer((socket) => {
+  await using server = await startResettingServer((socket) => {
     socket.on("data", (bytes) => socket.write(bytes)).on("end", () => socket.resetAndDestroy());
   });
   using client = await Client.connect(server.address);
@@ -150,7 +155,7 @@ Deno.test(ignoreIf(noNet, "exchange() tells that the connection was reset after 
 });
 
 Deno.test(ignoreIf(noNet, "exchange() tells that the connection was reset while it sent"), async () => {
-  await using server = await resettingServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  await using server = await startResettingServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
   for (const message of [{ size: LARGE }, { size: LARGE, readAfterMs: 0 }]) {
     using client = await Client.connect(server.address);
     const outcome = await client.exchange(message);
@@ -188,15 +193,32 @@ Deno.test(ignoreIf(noNet, "exchange() goes on while bytes move, for longer than 
       await writeAll(conn, Uint8Array.of(byte));
     }
   };
-  assert(isWhole(await exchange(slowly, { size: 15 }, 1000)));
+  const readSlowly = async (conn: Deno.TcpConn) => {
+    for (let bytes: number | null = 0; bytes !== null; bytes = await conn.read(new Uint8Array(2 ** 20))) {
+      await delay(100);
+    }
+  };
+  const [whole, unanswered] = await Promise.all([
+    exchange(slowly, { size: 15 }, 1000),
+    exchange(readSlowly, { size: LARGE, readAfterMs: 0 }, 1000),
+  ]);
+  assert(isWhole(whole));
+  assertObjectMatch(unanswered, { end: "eof", sent: LARGE });
 });
 
-Deno.test(ignoreIf(noNet, "exchange() closes the connection, whatever has become of the message"), async () => {
-  for (const serve of [echo, () => Promise.resolve(), (conn: Deno.Conn) => writeAll(conn, pattern(9, 9))]) {
-    await using server = new TcpServer(serve);
-    const client = await Client.connect(server.address, TIMEOUT_MS); // Deno.test fails if it stays open
-    await client.exchange({ size: LARGE });
-  }
+Deno.test({
+  ...ignoreIf(noNet, "exchange() leaves neither a connection nor a timer open, whatever has become of the message"),
+  sanitizeOps: true,
+  sanitizeResources: true,
+  async fn() {
+    for (const serve of [echo, () => Promise.resolve(), (conn: Deno.Conn) => writeAll(conn, pattern(9, 9))]) {
+      for (const message of [{ size: LARGE }, { size: LARGE, readAfterMs: 0 }]) {
+        await using server = new TcpServer(serve);
+        const client = await Client.connect(server.address, 10_000);
+        await client.exchange(message);
+      }
+    }
+  },
 });
 
 Deno.test(ignoreIf(noNet, "connect() gives up if the server does not accept connections any more"), async () => {
