@@ -14,6 +14,7 @@ const OTHERS = {
   "mount namespaces": "unshare --mount mount -o remount,bind,ro /",
   "memory cgroups":
     'group=/sys/fs/cgroup/memory$(sed -n s/^.*:memory://p /proc/self/cgroup)/echo-probe; mkdir "$group" && rmdir "$group"',
+  "nginx's stream module": "test -e /usr/lib/nginx/modules/ngx_stream_module.so",
   "descriptors": 'test "$(ulimit -Hn)" = unlimited || test "$(ulimit -Hn)" -gt 10300',
 } as const;
 
@@ -24,18 +25,25 @@ const TOOLS = {
   "logrotate": { args: ["--version"], from: "logrotate" },
   "mke2fs": { args: ["-V"], from: "e2fsprogs" },
   "mmdebstrap": { args: ["--version"], from: "mmdebstrap" },
+  "ncat": { args: ["--version"], from: "ncat" },
+  "nginx": { args: ["-V"], from: "nginx" },
   "npm": { args: ["--version"], from: "npm" },
   "nsenter": { args: ["--version"], from: "util-linux" },
   "prlimit": { args: ["--version"], from: "util-linux" },
   "qemu-aarch64-static": { args: ["--version"], from: "qemu-user-static" },
   "qemu-system-x86_64": { args: ["--version"], from: "qemu-system-x86" },
+  "redir": { args: ["--version"], from: "redir" },
   "runc": { args: ["--version"], from: "runc" },
   "setpriv": { args: ["--version"], from: "util-linux" },
   "socat": { args: ["-V"], from: "socat" },
+  "sshd": { args: ["-V"], from: "openssh-server" },
   "strace": { args: ["-V"], from: "strace" },
+  "stunnel": { args: ["-version"], from: "stunnel4" },
   "sysctl": { args: ["--version"], from: "procps" },
   "systemd-analyze": { args: ["--version"], from: "systemd" },
   "systemd-nspawn": { args: ["--version"], from: "systemd-container" },
+  "systemd-socket-activate": { args: ["--version"], from: "systemd" },
+  "xinetd": { args: ["-version"], from: "xinetd" },
 } as const;
 
 /** What a test may need. */
