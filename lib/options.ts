@@ -71,6 +71,7 @@ function sets<K extends keyof Options>(option: K, takes: string, parse: (value: 
   };
 }
 
+/** Returns a parser of whole numbers in a range. */
 export const integer = (min: number, max: number) => (value: string) =>
   /^\d+$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined;
 
@@ -78,6 +79,7 @@ const oneOf = <T extends string>(values: readonly T[]) => (value: string) => val
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: GIB };
 
+/** Parses a {@linkcode SIZE}, in bytes. */
 export function size(value: string): number | undefined {
   const [, digits, unit = ""] = /^(\d+)([KMG]?)$/i.exec(value) ?? [];
   const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? NaN);
@@ -86,11 +88,14 @@ export function size(value: string): number | undefined {
 
 const MAX_SECONDS = 2_147_483; // setTimeout takes at most 2 ** 31 - 1 ms
 
+/** Parses {@linkcode SECONDS}. */
 export function seconds(value: string): number | undefined {
   return /^\d+(\.\d+)?$/.test(value) && Number(value) <= MAX_SECONDS ? Number(value) : undefined;
 }
 
+/** What a flag for a size takes. */
 export const SIZE = "a number of bytes such as 4096, 64K, 1M or 2G";
+/** What a flag for a time takes. */
 export const SECONDS = `seconds from 0 to ${MAX_SECONDS}, such as 60 or 0.5`;
 
 const FLAGS: Readonly<Record<string, ReturnType<typeof sets>>> = {
