@@ -5,7 +5,7 @@
  */
 
 import { succeeds } from "../support/commands.ts";
-import { canRun, hasPermissions } from "../support/permissions.ts";
+import { cannotRun, canRun } from "../support/permissions.ts";
 
 /** Requirements other than tools, each with the command that succeeds if it is met. */
 const OTHERS = {
@@ -57,9 +57,7 @@ export type Need = keyof typeof TOOLS | keyof typeof OTHERS;
  * @returns What to spread into the test's definition. An ignored test's name says why.
  */
 export function needing(name: string, ...needs: Need[]): { name: string; ignore: boolean } {
-  const why = canRun && hasPermissions({ name: "run" })
-    ? needs.map(whyNot).find((reason) => reason !== undefined)
-    : "permissions are missing";
+  const why = canRun ? needs.map(whyNot).find((reason) => reason !== undefined) : cannotRun;
   return { name: why === undefined ? name : `${name} (ignored: ${why})`, ignore: why !== undefined };
 }
 

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
 import { run, runSync } from "../support/commands.ts";
-import { canRun } from "../support/permissions.ts";
+import { cannotRun, canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { writeAll } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
@@ -44,8 +44,7 @@ for (const script of scripts) {
 }
 
 Deno.test({
-  name: "README's scripts are those that are told apart here",
-  ignore: !canRun,
+  ...ignoreIf(cannotRun, "README's scripts are those that are told apart here"),
   fn: () => assertEquals(scripts.flatMap(tools), ["socat", "python3", "node", "deno"]),
 });
 
@@ -94,8 +93,7 @@ function test(
   const used = ["bash", ...tools(text)];
   const lacks = canRun ? used.find((tool) => where(tool) === "") : undefined;
   Deno.test({
-    name: lacks === undefined ? name : `${name} (ignored: needs ${lacks}: apt-get install ${TOOLS[lacks]})`,
-    ignore: !canRun || lacks !== undefined,
+    ...ignoreIf(lacks === undefined ? cannotRun : `needs ${lacks}: apt-get install ${TOOLS[lacks]}`, name),
     async fn() {
       await using cleanup = new AsyncDisposableStack();
       const { path: bin } = cleanup.use(new TemporaryFolder("echo-bin-"));

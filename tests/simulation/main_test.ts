@@ -1,7 +1,10 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../../main.ts";
+import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 import { nextIteration } from "../support/wait.ts";
 import { DISK_FULL } from "./system_errors.ts";
+
+const missing = hasPermissions({ name: "net" }) ? "" : "permissions are missing";
 
 /** What main() takes from the system, and the test gives: signals, terminals, the time, the access log, stderr. */
 class FakeSystem implements Disposable {
@@ -83,7 +86,7 @@ async function finish(conn: Deno.TcpConn): Promise<number> {
   }
 }
 
-Deno.test("main() serves until SIGTERM, and its exit status is 0", async () => {
+Deno.test(ignoreIf(missing, "main() serves until SIGTERM, and its exit status is 0"), async () => {
   using system = new FakeSystem();
   const { status, port } = await system.start();
   assertEquals(await finish(await connect(port)), 1);
@@ -92,7 +95,7 @@ Deno.test("main() serves until SIGTERM, and its exit status is 0", async () => {
   assertEquals(await status, 0);
 });
 
-Deno.test("main() prints the lines left over, and its exit status is 1", async () => {
+Deno.test(ignoreIf(missing, "main() prints the lines left over, and its exit status is 1"), async () => {
   using system = new FakeSystem();
   system.isDiskFull = true;
   const { status, port } = await system.start();
@@ -102,7 +105,7 @@ Deno.test("main() prints the lines left over, and its exit status is 1", async (
   assertStringIncludes(system.diagnostics, "\n[client 1]: received 1 bytes\n");
 });
 
-Deno.test("main() reopens the log on SIGHUP, and drains if the terminal is gone", async () => {
+Deno.test(ignoreIf(missing, "main() reopens the log on SIGHUP, and drains if the terminal is gone"), async () => {
   using system = new FakeSystem();
   system.hasTerminal = true;
   const { status } = await system.start();
@@ -114,7 +117,7 @@ Deno.test("main() reopens the log on SIGHUP, and drains if the terminal is gone"
   assertEquals(system.opened, 2);
 });
 
-Deno.test("main() reopens the log on SIGHUP if it never had a terminal", async () => {
+Deno.test(ignoreIf(missing, "main() reopens the log on SIGHUP if it never had a terminal"), async () => {
   using system = new FakeSystem();
   const { status } = await system.start();
   system.signal("SIGHUP");
@@ -123,21 +126,27 @@ Deno.test("main() reopens the log on SIGHUP if it never had a terminal", async (
   assertEquals(await status, 0);
 });
 
-Deno.test("main() counts a signal that is repeated within a second once, and drops all clients on a later one", async () => {
-  for (const [ahead, reply] of [[500, 1], [1000, 0]] as const) {
-    using system = new FakeSystem();
-    const { status, port } = await system.start();
-    const conn = await connect(port);
-    system.signal("SIGINT");
-    while (!system.diagnostics.includes("draining")) await nextIteration();
-    system.ahead = ahead;
-    system.signal("SIGINT");
-    assertEquals(await finish(conn), reply);
-    assertEquals(await status, 0);
-  }
-});
+Deno.test(
+  ignoreIf(
+    missing,
+    "main() counts a signal that is repeated within a second once, and drops all clients on a later one",
+  ),
+  async () => {
+    for (const [ahead, reply] of [[500, 1], [1000, 0]] as const) {
+      using system = new FakeSystem();
+      const { status, port } = await system.start();
+      const conn = await connect(port);
+      system.signal("SIGINT");
+      while (!system.diagnostics.includes("draining")) await nextIteration();
+      system.ahead = ahead;
+      system.signal("SIGINT");
+      assertEquals(await finish(conn), reply);
+      assertEquals(await status, 0);
+    }
+  },
+);
 
-Deno.test("main() ignores signals once all clients are served", async () => {
+Deno.test(ignoreIf(missing, "main() ignores signals once all clients are served"), async () => {
   using system = new FakeSystem();
   const { status } = await system.start();
   system.signal("SIGTERM");

@@ -14,8 +14,15 @@ export function hasPermissions(...descriptors: Deno.PermissionDescriptor[]): boo
   return descriptors.every((descriptor) => Deno.permissions.querySync(descriptor).state === "granted");
 }
 
-/** Whether this test run may start the program, connect to it and read its files. */
-export const canRun: boolean = hasPermissions({ name: "run" }, { name: "net" }, { name: "read" }, { name: "write" });
+/** What keeps this test run from starting the program, connecting to it and reading its files; empty if nothing does. */
+export const cannotRun: string = Deno.build.os === "windows"
+  ? "needs a Unix" // its signals, and sh
+  : hasPermissions({ name: "run" }, { name: "net" }, { name: "read" }, { name: "write" })
+  ? ""
+  : "permissions are missing";
+
+/** Whether nothing keeps it from that. */
+export const canRun: boolean = cannotRun === "";
 
 /**
  * Names a test, and ignores it if something is missing.

@@ -2,14 +2,14 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { succeeds } from "../support/commands.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, roundTrip } from "../support/tcp_client.ts";
 
 /** Accepts that fail. */
 const COUNT = 3;
 
-const missing = !canRun ? "permissions are missing" : canTrace() ? "" : "needs strace";
+const missing = cannotRun || (canTrace() ? "" : "needs strace");
 
 /** Descriptors or memory have run out: the connection stays in the backlog. */
 const EXHAUSTION = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { entry } from "../../deploy/compile.ts";
 import { type CommandResult, ROOT, runSync, succeeds } from "../support/commands.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, canRun, ignoreIf } from "../support/permissions.ts";
 import { isRoot } from "../support/privileges.ts";
 import { Program } from "../support/program.ts";
 import { readToEof, roundTrip } from "../support/tcp_client.ts";
@@ -14,7 +14,7 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 import { delay } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 const FOLDER = "/var/log/echo-server";
 const ACCESS_LOG = `${FOLDER}/access.log`;
@@ -36,11 +36,8 @@ const noTerminal = canRun && succeeds("socat", "-V") ? "" : "needs socat";
 const compiled = canRun ? call(Deno.execPath(), "task", "compile") : undefined;
 const portTaken = whyNotListen();
 const cannotStart = portTaken || (isRoot ? "" : "needs root for /var/log");
-const cannotCompile = !canRun
-  ? "permissions are missing"
-  : compiled?.stderr.includes("denort")
-  ? "needs Deno's denort, named in DENORT_BIN"
-  : "";
+const cannotCompile = cannotRun ||
+  (compiled?.stderr.includes("denort") ? "needs Deno's denort, named in DENORT_BIN" : "");
 
 Deno.test({
   ...ignoreIf(cannotStart, "main.ts serves by the documented command"),
@@ -209,7 +206,7 @@ function restoring(path: string): Disposable {
 
 /** Why none of them can be started here; empty if they can. */
 function whyNotListen(): string {
-  if (!canRun) return "permissions are missing";
+  if (cannotRun !== "") return cannotRun;
   try {
     Deno.listen({ port: 4000 }).close();
     return "";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
 import { succeeds } from "../support/commands.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program, type StartOptions } from "../support/program.ts";
 import { pattern, roundTrip } from "../support/tcp_client.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
@@ -45,7 +45,7 @@ const COUNT = 300;
 
 const disks = [
   { make: smallDisk, name: "a full disk", missing: canMount ? "" : "needs root to mount a tmpfs" },
-  { make: smallFile, name: "a file that may not grow", missing: canRun ? "" : "permissions are missing" },
+  { make: smallFile, name: "a file that may not grow", missing: cannotRun },
 ];
 
 /** Serves so many clients, a few at a time. If they waited for the next try to write, this would not be over in time. */

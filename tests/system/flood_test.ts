@@ -1,10 +1,10 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { BusyClients } from "../support/busy_clients.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { roundTrip } from "../support/tcp_client.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 /** Clients that send without pause: more than the 128 operations that Deno lets succeed at a time. */
 const BUSY = 400;

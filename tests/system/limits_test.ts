@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertLessOrEqual } from "@std/assert";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { equal, pattern, readToEof, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { delay } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 /** Connects so many clients, one by one, so that this is their accept order. */
 async function connectAll(program: Program, count: number): Promise<Deno.TcpConn[]> {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
 import { type CommandResult, run, succeeds } from "../support/commands.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { unprivileged } from "../support/privileges.ts";
 import { Program } from "../support/program.ts";
 import { runProgram } from "../support/run_program.ts";
@@ -10,7 +10,7 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 import { canMount, Tmpfs } from "../support/tmpfs.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 const encode = (text: string) => new TextEncoder().encode(text);
 
 /** Asserts that the program printed one line on stderr and nothing else. Returns the line. */

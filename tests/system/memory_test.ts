@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { equal, pattern, ResettingClient, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { until } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 const ROUNDS = 10;
 

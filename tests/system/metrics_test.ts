@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, ResettingClient, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { delay, until } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 Deno.test({
   ...ignoreIf(

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, ResettingClient, roundTrip, writeAll } from "../support/tcp_client.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 /** One of the lines that report a client that was dropped. */
 const DROPPED = /warning: client (\d+) \(127\.0\.0\.1:\d+\) dropped after (\d+) bytes: reset: /;

@@ -2,14 +2,14 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
 import { run, succeeds } from "../support/commands.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, readToEof, roundTrip, waitForClose, writeAll } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 import { delay, until } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 const encode = (text: string) => new TextEncoder().encode(text);
 
 /** The status of a server without clients, but for its uptime. */

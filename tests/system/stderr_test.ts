@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
 import { succeeds } from "../support/commands.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { type Address, Program } from "../support/program.ts";
 import { pattern, ResettingClient, roundTrip } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 import { until } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 const noTerminal = missing || (succeeds("socat", "-V") ? "" : "needs socat");
 
 /** Has a client dropped, so many times; each is reported. */

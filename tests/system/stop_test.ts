@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertRejects } from "@std/assert";
 import { isDisconnect } from "../../lib/errors.ts";
 import { BusyClients } from "../support/busy_clients.ts";
-import { canRun, ignoreIf } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import {
   equal,
@@ -16,7 +16,7 @@ import {
 } from "../support/tcp_client.ts";
 import { until } from "../support/wait.ts";
 
-const missing = canRun ? "" : "permissions are missing";
+const missing = cannotRun;
 
 /** How many clients send without pause. */
 const BUSY = [0, 20, 200];

@@ -2,12 +2,11 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { type CommandResult, ROOT, run } from "../support/commands.ts";
-import { canRun } from "../support/permissions.ts";
+import { cannotRun, ignoreIf } from "../support/permissions.ts";
 
 for (const task of ["soak", "bench", "compile"]) {
   Deno.test({
-    name: `deno task ${task} says in one line what is wrong with a flag`,
-    ignore: !canRun,
+    ...ignoreIf(cannotRun, `deno task ${task} says in one line what is wrong with a flag`),
     async fn() {
       const { code, stdout, stderr } = await deno("task", "--quiet", task, "--wrong");
       assertEquals(stdout, "");
@@ -19,8 +18,7 @@ for (const task of ["soak", "bench", "compile"]) {
 
 for (const task of ["soak", "bench"]) {
   Deno.test({
-    name: `deno task ${task} --help prints its flags`,
-    ignore: !canRun,
+    ...ignoreIf(cannotRun, `deno task ${task} --help prints its flags`),
     async fn() {
       const { code, stdout, stderr } = await deno("task", "--quiet", task, "--help");
       assertMatch(stdout, /^ {2}--\w+/m);
@@ -30,8 +28,7 @@ for (const task of ["soak", "bench"]) {
 }
 
 Deno.test({
-  name: "deno publish would send the program and its papers, and nothing else",
-  ignore: !canRun,
+  ...ignoreIf(cannotRun, "deno publish would send the program and its papers, and nothing else"),
   async fn() {
     const { code, stderr } = await deno("publish", "--dry-run", "--allow-dirty");
     assertEquals(code, 0, stderr);
