@@ -62,13 +62,12 @@ export function openLogFile(path: string): LogFile {
   const open = () => {
     const file = Deno.openSync(path, { append: true, create: true });
     try {
-      file.seekSync(0, Deno.SeekMode.Current);
+      file.seekSync(0, Deno.SeekMode.Current); // fails for a pipe, which would block all clients when it is full
+      file.writeSync(new Uint8Array()); // fails for a folder, which Windows opens
       return file;
-    } catch (cause) { // a pipe, which would block all clients whenever its reader falls behind
+    } catch (cause) {
       file.close();
-      throw new Error("it is not a regular file; choose another with --access-log, or - for standard output", {
-        cause,
-      });
+      throw new Error("it is not a regular file; choose another with --access-log, or - for stdout", { cause });
     }
   };
   const slash = Math.max(path.lastIndexOf("/"), Deno.build.os === "windows" ? path.lastIndexOf("\\") : -1);
@@ -83,8 +82,8 @@ export function openLogFile(path: string): LogFile {
       file = open();
     }
   } catch (cause) {
-    const denied = "this user may not write there; choose a file of your own with --access-log, try the server with " +
-      `deno task dev, or run: sudo install -d -o "$(id -un)" ${folder}`;
+    const sudo = Deno.build.os === "windows" ? "" : `, or run: sudo install -d -o "$(id -un)" ${folder}`;
+    const denied = `this user may not write there; choose your own file with --access-log, or try deno task dev${sudo}`;
     throw startupError(`cannot open the access log ${path}`, cause, `--allow-write=${folder}`, denied);
   }
   return {
@@ -110,13 +109,14 @@ export function formatAddress({ hostname, port }: { hostname: string; port: numb
 function startupError(what: string, cause: unknown, permission: string, denied: string): StartupError {
   const { NotCapable, AddrInUse, AddrNotAvailable, PermissionDenied } = Deno.errors;
   const message = errorMessage(cause);
-  const quoted = /[^\w.:=/-]/.test(permission) ? `'${permission}'` : permission; // a shell would expand [::]
+  const quoted = /[^\w.:=\\/-]/.test(permission) ? `'${permission}'` : permission; // a shell would expand [::]
   const missing = message.includes("--allow-all")
     ? "Deno lets only a script with all permissions write to a device; for stdout use --access-log=-"
     : `the permission is missing; run again with ${quoted} before main.ts`;
+  const find = Deno.build.os === "windows" ? "netstat -ano" : "ss -ltnp";
   const hints: [new () => Error, string][] = [
     [NotCapable, missing],
-    [AddrInUse, "the port is taken; choose another with --port, or find the process with: ss -ltnp"],
+    [AddrInUse, `the port is taken; choose another with --port, or find the process with: ${find}`],
     [AddrNotAvailable, "no interface of this machine has that address; choose another with --hostname"],
     [PermissionDenied, denied],
   ];

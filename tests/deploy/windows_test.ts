@@ -179,7 +179,10 @@ Deno.test({
 
     await step("says in one line, with no hint for Unix, that it cannot open the access log", async (shared) => {
       Deno.writeTextFileSync(`${shared}/file`, "");
-      for (const log of [String.raw`Q:\log\a.log`, String.raw`\\host\share\a.log`, String.raw`${SHARED}\file\a.log`]) {
+      const folder = String.raw`Z:\echo-server`;
+      for (
+        const log of [folder, String.raw`Q:\a\a.log`, String.raw`\\host\share\a.log`, String.raw`${SHARED}\file\a.log`]
+      ) {
         const { stdout, stderr } = await runToExit(wine, shared, log);
         assertEquals(stdout.trim(), "exit code 1", stderr);
         assertStringIncludes(stderr, ` error: cannot open the access log ${log}: `);

@@ -16,11 +16,14 @@ class FakeSystem implements Disposable {
   log = "";
   opened = 0;
 
-  readonly #signals = new Map<Deno.Signal, () => void>();
+  /** What is listened for, and what it does. */
+  readonly signals = new Map<Deno.Signal, () => void>();
+
   readonly #restore: (() => void)[] = [];
   #port = Promise.withResolvers<number>();
 
-  constructor() {
+  /** @param os What the program takes the system for. */
+  constructor(os: typeof Deno.build.os = Deno.build.os) {
     const now = performance.now.bind(performance);
     const isTerminal = () => this.hasTerminal;
     this.#replace(performance, { now: () => now() + this.ahead });
@@ -32,14 +35,17 @@ class FakeSystem implements Disposable {
       return Promise.resolve(bytes.length);
     };
     this.#replace(Deno.stderr, { isTerminal, write });
-    const addSignalListener = (signal: Deno.Signal, act: () => void) => void this.#signals.set(signal, act);
+    const addSignalListener = (signal: Deno.Signal, act: () => void) => void this.signals.set(signal, act);
     const writeSync = (bytes: Uint8Array) => {
-      if (this.isDiskFull) throw DISK_FULL;
+      if (this.isDiskFull && bytes.length > 0) throw DISK_FULL;
       this.log += new TextDecoder().decode(bytes);
       return bytes.length;
     };
     const openSync = () => (this.opened++, { writeSync, seekSync: () => 0, truncateSync() {}, close() {} });
-    this.#replace(Deno, { addSignalListener, openSync } as never);
+    const mkdirSync = () => {
+      throw new Deno.errors.AlreadyExists();
+    };
+    this.#replace(Deno, { addSignalListener, openSync, mkdirSync, build: { ...Deno.build, os } } as never);
   }
 
   /** Runs main(). `status` resolves with its exit status. */
@@ -49,7 +55,7 @@ class FakeSystem implements Disposable {
   }
 
   signal(name: Deno.Signal): void {
-    this.#signals.get(name)?.();
+    this.signals.get(name)?.();
   }
 
   [Symbol.dispose](): void {
@@ -155,3 +161,14 @@ Deno.test(ignoreIf(missing, "main() ignores signals once all clients are served"
   system.signal("SIGTERM");
   assertEquals(system.opened, 1);
 });
+
+Deno.test(
+  ignoreIf(missing, "main() drains on Ctrl-Break on Windows, and listens for no signal that Windows lacks"),
+  async () => {
+    using system = new FakeSystem("windows");
+    const { status } = await system.start();
+    assertEquals([...system.signals.keys()].sort(), ["SIGBREAK", "SIGHUP", "SIGINT", "SIGTERM"]);
+    system.signal("SIGBREAK");
+    assertEquals(await status, 0);
+  },
+);

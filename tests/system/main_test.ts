@@ -408,7 +408,7 @@ Deno.test(ignoreIf(missing, "main.ts refuses a FIFO as its access log"), async (
   const line = startupError(await runProgram(permissions, flags));
   assertEquals(
     line,
-    `cannot open the access log ${path}: it is not a regular file; choose another with --access-log, or - for standard output`,
+    `cannot open the access log ${path}: it is not a regular file; choose another with --access-log, or - for stdout`,
   );
   assertEquals((await reader).code, 0); // EOF: the program has closed it
 });

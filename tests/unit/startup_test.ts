@@ -32,6 +32,14 @@ function replaceByError(
   return { [Symbol.dispose]: () => void set(original) };
 }
 
+/** Has Deno say that it runs on another system. */
+function on(os: typeof Deno.build.os): Disposable {
+  const original = Deno.build;
+  const set = (value: unknown) => Object.defineProperty(Deno, "build", { value, configurable: true, writable: true });
+  set({ ...original, os });
+  return { [Symbol.dispose]: () => void set(original) };
+}
+
 /** Opens what cannot be opened. Returns what the one line of the message says after `what`. */
 function startupError(open: () => unknown, what: string, cause: new (message: string) => Error): string {
   const error = assertThrows(open, StartupError);
@@ -118,6 +126,13 @@ Deno.test("openListener() says that this user may not use the port", () => {
   using _ = replaceByError("listen", new PermissionDenied("Permission denied (os error 13)"));
   const hint = "this user may not use the port; choose one above 1023 with --port";
   assertEquals(listenError("127.0.0.1", 80, PermissionDenied), hint);
+});
+
+Deno.test("openListener() gives a hint that works on Windows when the port is taken there", () => {
+  using _os = on("windows");
+  using _ = replaceByError("listen", new AddrInUse("Address already in use (os error 10048)"));
+  const hint = "the port is taken; choose another with --port, or find the process with: netstat -ano";
+  assertEquals(listenError("127.0.0.1", 80, AddrInUse), hint);
 });
 
 Deno.test({
@@ -209,7 +224,7 @@ Deno.test({
     await using reader = new Deno.Command("cat", { args: [path], stdin: "null", stdout: "null" }).spawn();
     assertEquals(
       openError(path, Error),
-      "it is not a regular file; choose another with --access-log, or - for standard output",
+      "it is not a regular file; choose another with --access-log, or - for stdout",
     );
     assert((await settles(reader.status, "the pipe's last writer to close it")).success);
   },
@@ -256,16 +271,19 @@ Deno.test("openLogFile() names the folder to allow, wherever the path is", () =>
     ["c.log", "."],
     ["b/c.log", "b"],
   ];
-  if (Deno.build.os === "windows") folders.push(["C:\\log\\a.log", "C:\\log"], ["C:/log/a.log", "C:/log"]);
-  for (const [path, folder] of folders) {
-    using _ = replaceByError("openSync", new NotCapable("Requires write access"));
+  using _ = replaceByError("openSync", new NotCapable("Requires write access"));
+  const check = ([path, folder]: [path: string, folder: string]) =>
     assertStringIncludes(openError(path, NotCapable), ` --allow-write=${folder} before `);
-  }
+  folders.forEach(check);
+  using _os = on("windows");
+  folders.push(["C:\\log\\a.log", "C:\\log"], ["C:/log/a.log", "C:/log"]);
+  folders.forEach(check);
 });
 
 Deno.test("openLogFile() gives the command that makes the folder writable, missing or not", () => {
-  const hint = "this user may not write there; choose a file of your own with --access-log, try the server with " +
-    'deno task dev, or run: sudo install -d -o "$(id -un)" /var/log/echo-server';
+  const hint = "this user may not write there; choose your own file with --access-log, or try deno task dev, or run: " +
+    'sudo install -d -o "$(id -un)" /var/log/echo-server';
+  using _os = on("linux");
   {
     using _open = replaceByError("openSync", denied);
     assertEquals(openError("/var/log/echo-server/access.log", PermissionDenied), hint);
@@ -273,4 +291,11 @@ Deno.test("openLogFile() gives the command that makes the folder writable, missi
   using _open = replaceByError("openSync", missing);
   using _mkdir = replaceByError("mkdirSync", denied);
   assertEquals(openError("/var/log/echo-server/access.log", PermissionDenied), hint);
+});
+
+Deno.test("openLogFile() gives no command of a Unix on Windows when this user may not write there", () => {
+  using _os = on("windows");
+  using _open = replaceByError("openSync", denied);
+  const hint = "this user may not write there; choose your own file with --access-log, or try deno task dev";
+  assertEquals(openError("C:\\log\\access.log", PermissionDenied), hint);
 });
