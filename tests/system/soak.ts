@@ -19,6 +19,9 @@ import { canMount, Tmpfs } from "../support/tmpfs.ts";
 /** Clients at a time. */
 const WORKERS = 40;
 
+/** Clients besides these that stream without pause, each until it is dropped because its message is too large. */
+const STREAMERS = 8;
+
 /** The program's flags: so few clients at a time that some stay in the backlog, and limits that the faulty ones exceed. */
 const FLAGS = ["--max-clients=30", "--max-message=1M", "--max-buffered=64M", "--idle-timeout=2"];
 
@@ -146,6 +149,18 @@ async function greedyClient(program: Program): Promise<void> {
   await waitForClose(conn);
 }
 
+/** A client that sends small pieces without pause and never half-closes. */
+async function streamingClient(program: Program): Promise<void> {
+  faulty++;
+  using conn = await Deno.connect(program.address);
+  conn.setNoDelay();
+  try {
+    for (const piece = pattern(999);;) await writeAll(conn, piece);
+  } catch {
+    // It is dropped.
+  }
+}
+
 /** A client that sends something and then nothing more. */
 async function silentClient(program: Program): Promise<void> {
   faulty++;
@@ -170,8 +185,8 @@ function someClient(): (program: Program) => Promise<void> {
 }
 
 /** Runs clients, one after the other, until it is time. */
-async function work(program: Program, isTime: () => boolean): Promise<void> {
-  while (!isTime()) await someClient()(program);
+async function work(program: Program, isTime: () => boolean, next = someClient): Promise<void> {
+  while (!isTime()) await next()(program);
 }
 
 const rotated: Line[] = []; // of the logs that were rotated away
@@ -218,7 +233,11 @@ async function drive(program: Program, disk: Tmpfs | undefined, ms: number): Pro
   const timer = setTimeout(() => reject(new Error("a client hangs")), ms + LAST_CLIENT);
   try {
     await Promise.race([
-      Promise.all([happen(), ...Array.from({ length: WORKERS }, () => work(program, isTime))]),
+      Promise.all([
+        happen(),
+        ...Array.from({ length: WORKERS }, () => work(program, isTime)),
+        ...Array.from({ length: STREAMERS }, () => work(program, isTime, () => streamingClient)),
+      ]),
       late,
     ]);
   } finally {
