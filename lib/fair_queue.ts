@@ -19,8 +19,8 @@ const BATCH_SIZE = 64;
 const BATCH_INTERVAL_MS = 1;
 
 /**
- * A fair queue: the reads and writes of all clients, except the first few of each, begin in FIFO order and a limited
- * number per millisecond. Without it, Deno would serve the same few of thousands of ready operations again and again.
+ * A fair queue: the reads and writes of all clients, except the first few of each, begin in FIFO order, one batch
+ * after the other. Without it, Deno would serve the same few of thousands of ready operations again and again.
  *
  * @example Read in turn
  * ```ts ignore
