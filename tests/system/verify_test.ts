@@ -77,7 +77,8 @@ Deno.test(ignoreIf(noTerminal, "verify.ts ends at once at Ctrl-C, with the rows 
 Deno.test(
   ignoreIf(noTerminal, "verify.ts does not prompt for a permission, but says which one is missing"),
   async () => {
-    for (const [host, allowed] of [["127.0.0.1:4000", "127.0.0.1:4001"], ["[::1]:4000", "127.0.0.1"]]) {
+    const others = [["127.0.0.1:4000", "127.0.0.1:4001"], ["[::1]:4000", "127.0.0.1"], ["localhost:4000", "127.0.0.1"]];
+    for (const [host, allowed] of others) {
       await using terminal = new Terminal(`${DENO} run --allow-net=${allowed} verify.ts ${host}; echo "status $?"`);
       await terminal.shows(/status 1/);
       const line =

@@ -95,6 +95,23 @@ for (
   });
 }
 
+Deno.test(ignoreIf(noNet, 'Verification fails in "concurrent" if a client gets the bytes of another'), async () => {
+  let last = new Uint8Array();
+  let received = 0;
+  const allReceived = Promise.withResolvers<void>();
+  const verification = await verify(async (conn) => {
+    const message = await readToEof(conn);
+    if (message.length <= 65_537 || message.length >= 65_536 + OPTIONS.clients) return await writeAll(conn, message);
+    last = Uint8Array.from(message);
+    if (++received === OPTIONS.clients - 2) allReceived.resolve();
+    await allReceived.promise;
+    await writeAll(conn, last);
+  });
+  assertEquals(names(verification, "failed"), ["concurrent"], JSON.stringify(verification.rows));
+  const { seen, pointsTo } = verification.rows.find(({ name }) => name === "concurrent") ?? {};
+  assertMatch(`${seen}; ${pointsTo}`, /^byte 1 differs: .*; .*mixes up connections$/);
+});
+
 Deno.test(ignoreIf(noNet, "Verification skips everything if it cannot connect"), async () => {
   const server = new TcpServer(() => Promise.resolve());
   const { address } = server;
