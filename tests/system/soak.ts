@@ -149,18 +149,6 @@ async function greedyClient(program: Program): Promise<void> {
   await waitForClose(conn);
 }
 
-/** A client that sends small pieces without pause and never half-closes. */
-async function streamingClient(program: Program): Promise<void> {
-  faulty++;
-  using conn = await Deno.connect(program.address);
-  conn.setNoDelay();
-  try {
-    for (const piece = pattern(999);;) await writeAll(conn, piece);
-  } catch {
-    // It is dropped.
-  }
-}
-
 /** A client that sends something and then nothing more. */
 async function silentClient(program: Program): Promise<void> {
   faulty++;
@@ -185,8 +173,22 @@ function someClient(): (program: Program) => Promise<void> {
 }
 
 /** Runs clients, one after the other, until it is time. */
-async function work(program: Program, isTime: () => boolean, next = someClient): Promise<void> {
-  while (!isTime()) await next()(program);
+async function work(program: Program, isTime: () => boolean): Promise<void> {
+  while (!isTime()) await someClient()(program);
+}
+
+/** Runs clients that stream, in a thread of their own, until it is time and the server has dropped the last of each. */
+async function stream(program: Program, ms: number): Promise<void> {
+  const worker = new Worker(new URL("streaming_clients.ts", import.meta.url), { type: "module" });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  worker.onmessage = ({ data }) => resolve(data);
+  worker.onerror = ({ message }) => reject(new Error(message));
+  worker.postMessage({ address: program.address, count: STREAMERS, ms });
+  try {
+    faulty += await promise;
+  } finally {
+    worker.terminate();
+  }
 }
 
 const rotated: Line[] = []; // of the logs that were rotated away
@@ -236,7 +238,7 @@ async function drive(program: Program, disk: Tmpfs | undefined, ms: number): Pro
       Promise.all([
         happen(),
         ...Array.from({ length: WORKERS }, () => work(program, isTime)),
-        ...Array.from({ length: STREAMERS }, () => work(program, isTime, () => streamingClient)),
+        stream(program, ms),
       ]),
       late,
     ]);
