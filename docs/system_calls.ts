@@ -108,7 +108,7 @@ const EXPLANATIONS: Explanation[] = [
   {
     call: "close(listener",
     by: "`Acceptor.close()`",
-    why: "`listener[Symbol.dispose]()`. What were still in the backlog would be reset now.",
+    why: "`listener[Symbol.dispose]()`. Connections still in the backlog would be reset now.",
   },
   { call: "close(log", by: "`AccessLog.close()`", why: "The last call." },
 ];
