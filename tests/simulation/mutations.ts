@@ -143,11 +143,12 @@ async function main(names: string[], sample?: string, seed: string = `${Date.now
   if (isAll) {
     const traces = rows.flatMap(([, by]) => by?.startsWith("trace ") ? [Number(by.slice("trace ".length))] : []);
     const units = chosen.length - traces.length;
-    const found = `All ${chosen.length} are found: ${traces.length} by the simulation, after at most ` +
+    const found = `All ${chosen.length} are found: ${traces.length} by the simulation, within ` +
       `${Math.max(...traces)} traces, and ${units} by a unit test.`;
     const text = `# Mutations
 
-Each row is a patch of this folder. \`deno task mutations\` writes the table when all are found, with \`--seed=${SEED}\`.
+Each row is a patch in this folder: one defect in the server. \`deno task mutations\` generates this page when all are
+found. Traces are counted from \`--seed=${SEED}\`.
 
 ${found}
 
