@@ -72,16 +72,27 @@ Deno.test(ignoreIf(missing, "ARCHITECTURE.md names files that there are, and wha
   for (const [, name = "", path = ""] of names) assertStringIncludes(read(path), name);
 });
 
+Deno.test(ignoreIf(missing, "tests/simulation/mutations/README.md has a row for each patch, and no others"), () => {
+  const folder = "tests/simulation/mutations";
+  const patches = Array.from(Deno.readDirSync(new URL(`../../${folder}`, import.meta.url)), ({ name }) => name)
+    .filter((name) => name.endsWith(".patch"));
+  const mutations = patches.map((name) => read(`${folder}/${name}`).split("\n")[0]);
+  const rows = read(`${folder}/README.md`).matchAll(/^\| (.*?) +\| (?:trace \d|unit test)/gm);
+  assertEquals(Array.from(rows, ([, mutation]) => mutation).toSorted(), mutations.toSorted());
+});
+
 Deno.test(ignoreIf(missing, "the documents' links lead to files"), () => {
   for (
     const document of [
       "README.md",
       "ARCHITECTURE.md",
       "CONTRIBUTING.md",
+      "SECURITY.md",
       "docs/limits.md",
       "docs/sockets.md",
       "deploy/README.md",
       "bench/README.md",
+      "tests/simulation/README.md",
     ]
   ) {
     for (const [, link = ""] of read(document).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
