@@ -57,6 +57,11 @@ const EXPLANATIONS: Explanation[] = [
   },
   { call: "lseek(", by: "`openLogFile()`", why: "`seekSync()`, which fails on a pipe: that is refused as a log." },
   {
+    call: 'write(log, "", 0)',
+    by: "`openLogFile()`",
+    why: "`writeSync()`, which fails on a folder that Windows has opened.",
+  },
+  {
     call: "accept4(listener, {",
     by: "`Acceptor`",
     why: "`listener.accept()`. The client was connected before: the kernel had completed its handshake.",

@@ -129,7 +129,7 @@ Deno.test({
     await using relay = await Relay.start(relays.nginx(), server.address);
     for (let i = 1; i <= 30; i++) {
       const failure = await echo(relay.address, pattern(i));
-      assertEquals(failure?.reason, `0 of ${i} bytes came back`);
+      assertEquals(failure?.reason, `EOF after 0 of ${i} bytes`);
     }
     await until(() => server.lines().length === 30);
     assertEquals(loggedSizes(server.lines()), Array.from({ length: 30 }, (_, i) => i + 1));
