@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Name } from "../../verify/checks.ts";
-import { Program } from "../support/program.ts";
+import { type Address, Program } from "../support/program.ts";
 import { pattern, writeAll } from "../support/tcp_client.ts";
-import { until } from "../support/wait.ts";
+import { delay, until } from "../support/wait.ts";
 import { Verdict } from "../support/verdict.ts";
 import { echo, loggedSizes } from "./load.ts";
 import * as relays from "./relay.ts";
@@ -121,6 +121,62 @@ Deno.test({
     assertMatch(first === undefined ? "passed" : verdict.row(first), /^failed; EOF after [\d,]+ of/);
   },
 });
+
+for (
+  const [name, setup, processesPerClient] of [
+    ["xinetd's echo service", relays.xinetdEcho, 1],
+    ["socat with EXEC:cat", relays.socatCat("-t", "60"), 2],
+    ["ncat with --exec cat", relays.ncatCat, 2],
+  ] as const
+) {
+  Deno.test({
+    ...needing(
+      `${name} deadlocks with a client that writes before it reads, and starts processes for each client`,
+      ...[...setup.needs, "pgrep"] as const,
+    ),
+    async fn() {
+      await using relay = await Relay.start(setup, { hostname: "127.0.0.1", port: 0 });
+      const before = await relay.processes();
+      await using clients = new AsyncDisposableStack();
+      for (let i = 1; i <= 10; i++) {
+        const conn = clients.use(await Deno.connect(relay.address));
+        await conn.write(pattern(1));
+        assertEquals(await conn.read(new Uint8Array(2)), 1); // an early echo
+        assertEquals(await relay.processes() - before, i * processesPerClient);
+      }
+      assert(await writeWithoutReading(relay.address) < LARGE);
+    },
+  });
+}
+
+Deno.test({
+  ...needing("this server does not deadlock with a client that writes before it reads"),
+  async fn() {
+    await using server = await Program.start();
+    assertEquals(await writeWithoutReading(server.address), LARGE);
+  },
+});
+
+/** More than all buffers between a client and a server hold, in bytes. */
+const LARGE = 64 * 1024 ** 2;
+
+/** Writes a large message and reads nothing. Returns how many bytes were written until no more could be. */
+async function writeWithoutReading(address: Address): Promise<number> {
+  const conn = await Deno.connect(address);
+  let written = 0;
+  const writing = (async () => {
+    const chunk = pattern(1024 ** 2);
+    while (written < LARGE) written += await conn.write(chunk.subarray(0, LARGE - written));
+  })().catch(() => {}); // the close interrupts it
+  let before;
+  do {
+    before = written;
+    await delay(2000); // far longer than a server takes that still reads
+  } while (written > before && written < LARGE);
+  conn.close();
+  await writing;
+  return written;
+}
 
 Deno.test({
   ...needing("nginx as it is installed loses every reply, and the access log has every line", ...relays.nginx().needs),

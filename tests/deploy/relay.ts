@@ -38,6 +38,7 @@ export class Relay implements AsyncDisposable {
     /** Where it listens. */
     readonly address: Address,
     private readonly resources: AsyncDisposableStack,
+    private readonly group: number | undefined,
   ) {}
 
   /**
@@ -52,9 +53,19 @@ export class Relay implements AsyncDisposable {
     const { path: folder } = resources.use(new TemporaryFolder("echo-relay-"));
     const at = freeAddress();
     const started = await setup.start(at, target, folder);
-    if (Array.isArray(started)) await resources.use(new Foreground(started)).listensAt(at);
-    else resources.use(started);
-    return new Relay(at, resources.move());
+    let group: number | undefined;
+    if (Array.isArray(started)) {
+      const foreground = resources.use(new Foreground(started));
+      await foreground.listensAt(at);
+      group = foreground.pid;
+    } else resources.use(started);
+    return new Relay(at, resources.move(), group);
+  }
+
+  /** Counts its processes: itself and those that it has started. */
+  async processes(): Promise<number> {
+    if (this.group === undefined) throw new Error("the program is not one of a process group of its own");
+    return Number(await output("pgrep", "--count", "--pgroup", `${this.group}`));
   }
 
   /** Kills it. */
@@ -74,6 +85,11 @@ class Foreground implements AsyncDisposable {
     const options = { args, stdin: "null", stdout: "null", stderr: "piped", detached: true } as const;
     this.#child = new Deno.Command(name, options).spawn();
     this.#stderr = new StreamLines(this.#child.stderr);
+  }
+
+  /** The process group that it leads. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Waits until something listens at an address, without a connection, which would be a client. */

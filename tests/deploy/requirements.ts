@@ -29,6 +29,7 @@ const TOOLS = {
   "nginx": { args: ["-V"], from: "nginx" },
   "npm": { args: ["--version"], from: "npm" },
   "nsenter": { args: ["--version"], from: "util-linux" },
+  "pgrep": { args: ["--version"], from: "procps" },
   "prlimit": { args: ["--version"], from: "util-linux" },
   "qemu-aarch64-static": { args: ["--version"], from: "qemu-user-static" },
   "qemu-system-x86_64": { args: ["--version"], from: "qemu-system-x86" },
