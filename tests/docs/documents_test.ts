@@ -1,6 +1,7 @@
 /** Holds the documents to the code. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import config from "../../deno.json" with { type: "json" };
 import { DEFAULTS, HELP } from "../../lib/options.ts";
 import { hasPermissions, ignoreIf } from "../support/permissions.ts";
 
@@ -8,25 +9,42 @@ const missing = hasPermissions({ name: "read" }) ? "" : "permissions are missing
 const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
 const README = missing === "" ? read("README.md") : "";
 
-/** The rows of a section's table, cell by cell, without its head. */
-function table(section: string): string[][] {
-  const [, rest = ""] = README.split(`\n## ${section}\n`);
-  const [text = ""] = rest.split("\n## ");
-  const rows = text.split("\n").filter((line) => line.startsWith("|")).slice(2);
-  return rows.map((row) => row.split("|").slice(1, -1).map((cell) => cell.trim()));
+/** The text of a section. */
+function section(heading: string): string {
+  const [, rest = ""] = README.split(`\n## ${heading}\n`);
+  return rest.split("\n## ")[0] ?? "";
 }
 
-const unquoted = (cell: string = "") => cell.replaceAll("`", "");
+Deno.test(ignoreIf(missing, "README has at most 1,200 words"), () => {
+  assert(README.split(/\s+/).filter((word) => word !== "").length <= 1200);
+});
 
-Deno.test(ignoreIf(missing, "README's table of flags has those that --help prints, with their defaults"), () => {
-  const documented = table("Flags").map(([flag, value]) => [unquoted(flag), unquoted(value)]);
+Deno.test(
+  ignoreIf(missing, "the repository and the package have one name in README, deno.json and Kubernetes' manifest"),
+  () => {
+    const [, repository = ""] = /^\[ci\]: https:\/\/github\.com\/([\w-]+\/[\w-]+)\//m.exec(README) ?? [];
+    const used = README.matchAll(/github(?:\.com|\/license|\/v\/release)\/([\w-]+\/[\w-]+)/g);
+    const [image] = /ghcr\.io\/[\w-]+\/[\w-]+/.exec(read("deploy/kubernetes/echo-server.yaml")) ?? [];
+    assertEquals(new Set(Array.from(used, ([, name]) => name)), new Set([repository]));
+    assertEquals(image, `ghcr.io/${repository}`);
+    const packages = README.matchAll(/jsr(?:\.io\/badges\/|\.io\/|:)(@\w+\/\w+)/g);
+    assertEquals(new Set(Array.from(packages, ([, name]) => name)), new Set([config.name]));
+  },
+);
+
+Deno.test(ignoreIf(missing, "README's flags are those that --help prints, with their defaults"), () => {
+  const documented = section("Flags").matchAll(/^ {4}(--[\w-]+) {2,}(?:(\S+) {2,})?\S/gm);
   const flags = HELP.matchAll(/^ {2}(--(?!help|version)[\w-]+)(=\w+)? +.*?(?: \((\S+)\))?$/gm);
-  assertEquals(documented, Array.from(flags, ([, flag = "", takes, value = ""]) => [flag, takes ? value : ""]));
+  assertEquals(
+    Array.from(documented, ([, flag, value = ""]) => [flag, value]),
+    Array.from(flags, ([, flag, takes, value = ""]) => [flag, takes ? value : ""]),
+  );
   assertStringIncludes(README, `--allow-net=${DEFAULTS.hostname}:${DEFAULTS.port} --allow-write=`);
 });
 
-Deno.test(ignoreIf(missing, "README's table of signals has those that main.ts listens for"), () => {
-  const documented = table("Signals").flatMap(([signals]) => unquoted(signals).split(", "));
+Deno.test(ignoreIf(missing, "README's signals are those that main.ts listens for"), () => {
+  const items = section("Signals").matchAll(/^- (.*?):/gm);
+  const documented = Array.from(items, ([, signals = ""]) => signals.replaceAll("`", "").split(", ")).flat();
   const listened = read("main.ts").matchAll(/\b(SIG[A-Z0-9]+): /g);
   assertEquals(documented.toSorted(), Array.from(listened, ([, signal = ""]) => signal).toSorted());
 });

@@ -1,14 +1,14 @@
-/** Does what README's section "Try it" says, word by word but for the port and the log's place. */
+/** Does what README says, word by word but for the port, the log's place and the repository's address. */
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../lib/options.ts";
-import { run, runSync } from "../support/commands.ts";
+import { ROOT, run, runSync, succeeds } from "../support/commands.ts";
 import { cannotRun, canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { writeAll } from "../support/tcp_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
-const README = new URL("../../README.md", import.meta.url);
+const README = canRun ? Deno.readTextFileSync(`${ROOT}README.md`) : "";
 
 /** The programs that are tried, and Debian's packages that bring them. There are two of the name `nc`. */
 const TOOLS: Record<string, string> = {
@@ -19,13 +19,12 @@ const TOOLS: Record<string, string> = {
   "ncat": "ncat",
   "nc.openbsd": "netcat-openbsd",
   "nc.traditional": "netcat-traditional",
-  "node": "nodejs",
   "python3": "python3",
   "socat": "socat",
   "toybox": "toybox",
 };
 
-const [transcript = "", ...scripts] = canRun ? snippets(Deno.readTextFileSync(README), "Try it") : [];
+const [transcript = "", ...scripts] = snippets(README, "Try it");
 
 test("README's first commands print what stands below them", transcript, async (program, bin) => {
   const steps = transcript.split(/^\$ (.*\n)/m);
@@ -45,20 +44,13 @@ for (const script of scripts) {
 
 Deno.test({
   ...ignoreIf(cannotRun, "README's scripts are those that are told apart here"),
-  fn: () => assertEquals(scripts.flatMap(tools), ["socat", "python3", "node", "deno"]),
+  fn: () => assertEquals(scripts.flatMap(tools), ["socat", "python3"]),
 });
 
 for (const nc of ["nc.openbsd -N", "nc.traditional -q 1", "ncat", "busybox nc", "toybox nc"]) {
   const command = `printf hello | ${nc} 127.0.0.1 ${DEFAULTS.port}`;
   test(`a client half-closes, as README says: ${command}`, command, async (program, bin) => {
     assertEquals(await output(command, program, bin), "hello");
-  });
-}
-
-for (const nc of ["ncat -N", "ncat -q 1", "busybox nc -N", "busybox nc -q 1"]) {
-  const command = `printf hello | ${nc} 127.0.0.1 ${DEFAULTS.port} || echo rejected`;
-  test(`a client rejects the flag, as README says: ${nc}`, command, async (program, bin) => {
-    assertEquals(await output(command, program, bin), "rejected\n");
   });
 }
 
@@ -81,6 +73,36 @@ test("a client that reads before it ends waits for --idle-timeout, as README say
   await writeAll(conn, new TextEncoder().encode("hello"));
   assertEquals(await conn.read(new Uint8Array(1)), null);
   await program.line(/dropped after 5 bytes: idle/);
+});
+
+const noGit = canRun && succeeds("git", "-C", ROOT, "rev-parse", "HEAD") ? "" : "needs a clone, and git";
+
+Deno.test({
+  ...ignoreIf(noGit, "README's first command clones the repository and enters it"),
+  async fn() {
+    const [, command = "", url = ""] = /^ {4}(git clone (\S+) .*)$/m.exec(README) ?? [];
+    using folder = new TemporaryFolder();
+    // The clone is taken from here.
+    const env = {
+      GIT_CONFIG_COUNT: "2",
+      GIT_CONFIG_KEY_0: `url.${ROOT}.insteadOf`,
+      GIT_CONFIG_VALUE_0: url,
+      GIT_CONFIG_KEY_1: "safe.directory",
+      GIT_CONFIG_VALUE_1: "*",
+    };
+    const { stdout, stderr } = await run(["sh", "-c", `cd "$0"; ${command} && ls`, folder.path], { env });
+    for (const name of ["README.md", "deno.json", "main.ts"]) assertMatch(stdout, new RegExp(`^${name}$`, "m"), stderr);
+  },
+});
+
+Deno.test({
+  ...ignoreIf(canRun ? "" : "permissions are missing", "README's command for one file runs its tests"),
+  async fn() {
+    const [command = ""] = /(?<=^ {4}deno )task test:file .*$/m.exec(README) ?? [];
+    const { code, stdout } = await run([Deno.execPath(), ...command.split(" ")], { env: { NO_COLOR: "1" } });
+    assertEquals(code, 0);
+    assertMatch(stdout, /^ok \| [1-9]\d* passed \| 0 failed/m);
+  },
 });
 
 /** Tries what a text says on the program; `bin` is a folder with what it calls `nc` and `deno`. */

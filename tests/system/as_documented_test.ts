@@ -99,6 +99,25 @@ Deno.test({
 });
 
 Deno.test({
+  ...ignoreIf(
+    missing || noTerminal,
+    "on a terminal, Deno asks about an address that a flag names, but not with --no-prompt",
+  ),
+  async fn() {
+    const { README = "" } = documentedStarts();
+    const command = `${README.replace("deno", Deno.execPath())} --port=4001\necho "exit status $?"`;
+    await using prompting = new Terminal(command);
+    await prompting.shows(/requests net access to "0\.0\.0\.0:4001"[^]*Allow\?/);
+    await prompting.type("n\n");
+    await prompting.shows(/exit status 1/);
+    await using silent = new Terminal(command.replace(" run ", " run --no-prompt "));
+    await silent.shows(/exit status 1/);
+    assertMatch(silent.text, /the permission is missing; .*--allow-net=0\.0\.0\.0:4001/);
+    assertEquals(silent.text.match(/Allow\?/), null);
+  },
+});
+
+Deno.test({
   ...ignoreIf(portTaken, "deno task dev serves for an ordinary user, and restarts when a file changes"),
   async fn() {
     await using cleanup = new AsyncDisposableStack();

@@ -28,15 +28,18 @@ for (const task of ["soak", "bench"]) {
 }
 
 Deno.test({
-  ...ignoreIf(cannotRun, "deno publish would send the program and its papers, and nothing else"),
+  ...ignoreIf(cannotRun, "deno publish would send the program and the documents that README links, and nothing else"),
   async fn() {
     const { code, stderr } = await deno("publish", "--dry-run", "--allow-dirty");
     assertEquals(code, 0, stderr);
-    const files = Array.from(stderr.matchAll(/^ +file:\S*\/(\S+) \(/gm), ([, name]) => name ?? "");
+    const files = Array.from(stderr.matchAll(/^ +file:\/\/(\S+) \(/gm), ([, path = ""]) => path.replace(ROOT, ""));
     const parts = ["lib", "verify"].flatMap((folder) =>
-      [...Deno.readDirSync(`${ROOT}${folder}`)].map(({ name }) => name)
+      [...Deno.readDirSync(`${ROOT}${folder}`)].map(({ name }) => `${folder}/${name}`)
     );
-    const published = ["LICENSE", "README.md", "deno.json", "main.ts", "verify.ts", ...parts];
+    const readme = Deno.readTextFileSync(`${ROOT}README.md`);
+    const linked = Array.from(readme.matchAll(/\]\((?!https?:)([^)#]+)/g), ([, path = ""]) => path);
+    const papers = new Set(["README.md", "CHANGELOG.md", ...linked]);
+    const published = ["deno.json", "main.ts", "verify.ts", ...papers, ...parts];
     assertEquals(files.sort(), published.sort());
   },
 });
