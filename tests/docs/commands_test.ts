@@ -17,14 +17,19 @@ const TRY_IT: Handling = ["tests/docs/readme_test.ts", '"Try it"'];
 /** By the document and the beginning of a block; besides these, the tests of a machine run blocks of deploy/README.md. */
 const BLOCKS: Record<string, Record<string, Handling>> = {
   "README.md": {
+    "git clone": ["tests/docs/readme_test.ts", "(git clone "],
     "npx --yes deno@2.9.6 task start": ["tests/system/as_documented_test.ts", "npx --yes (deno)"],
-    "2026-": OUTPUT,
-    "deno run --allow-net=0.0.0.0:4000": ["tests/system/as_documented_test.ts", "(deno run .*)"],
+    "deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server main.ts": [
+      "tests/system/as_documented_test.ts",
+      "(deno run .*)",
+    ],
+    "deno run --allow-net=0.0.0.0:4000 --allow-write=/var/log/echo-server jsr:": "it is not published yet",
+    "deno task test:file": ["tests/docs/readme_test.ts", "test:file .*$"],
     "$ deno task verify": TRY_IT,
     "printf hello | socat": TRY_IT,
     "python3 -c": TRY_IT,
-    "node -e": TRY_IT,
-    "deno eval": TRY_IT,
+    "--hostname": OUTPUT,
+    "                    echo-server  C": OUTPUT,
     "main.ts ": OUTPUT,
   },
   "CONTRIBUTING.md": {
