@@ -5,7 +5,6 @@ import { monotonic } from "../lib/clock.ts";
 /** A file whose writes cost nothing: the log is measured, not the disk. */
 const file = {
   write: (bytes: Uint8Array) => bytes.length,
-  cutOff: () => false,
   close: () => {},
 };
 const silent = getLogger("bench"); // writes nothing until it is configured

@@ -29,7 +29,6 @@ const RETRY_INTERVAL_MS = 1000;
  * ```
  */
 export class AccessLog {
-  readonly #encoder = new TextEncoder();
   #file: LogFile;
 
   #queued = ""; // lines that are not in the file; ASCII, so a character is a byte
@@ -125,7 +124,7 @@ export class AccessLog {
       this.#batch = undefined; // a line that is appended from here on waits for the next write
       let written = 0;
       try {
-        const bytes = this.#encoder.encode(this.#queued);
+        const bytes = new TextEncoder().encode(this.#queued);
         while (written < bytes.length) {
           const result = this.#file.write(bytes.subarray(written));
           const count = typeof result === "number" ? result : await this.#unlessAbandoned(result);
@@ -136,7 +135,7 @@ export class AccessLog {
       } catch (cause) {
         const partial = written === 0 ? 0 : written - this.#queued.lastIndexOf("\n", written - 1) - 1;
         // If it cannot be cut off, as in an append-only file (chattr +a), its rest is written next.
-        if (partial > 0 && this.#file.cutOff(partial)) written -= partial;
+        if (partial > 0 && this.#file.cutOff?.(partial)) written -= partial;
         this.#beginOutage(cause);
       }
       this.#queued = this.#queued.slice(written);

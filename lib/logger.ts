@@ -107,12 +107,9 @@ export class LineQueue {
 
   /** Queues a line, its newline included, or drops it if too much is queued. */
   add(line: string): void {
-    if (this.#queued.length >= this.maxQueued) {
-      this.#dropped++;
-    } else {
-      this.#queued += line;
-      this.#writing ??= this.#writeAll();
-    }
+    if (this.#queued.length >= this.maxQueued) return void this.#dropped++;
+    this.#queued += line;
+    this.#writing ??= this.#writeAll();
   }
 
   /** Resolves when all lines are written, with `true`; or with `false` when for a second none of them could be. */

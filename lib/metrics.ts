@@ -33,9 +33,7 @@ export function exportMetrics(provider: Pick<MeterProvider, "getMeter">, version
   total("dropped", "{client}", "Clients not served to the end; error.type says why.").addCallback((result) => {
     for (const [reason, count] of Object.entries(status().dropped)) result.observe(count, { "error.type": reason });
   });
-  total("bytes", "By", "Bytes echoed to clients served to the end.").addCallback((result) =>
-    result.observe(status().bytes)
-  );
+  total("bytes", "By", "Bytes echoed to served clients.").addCallback((result) => result.observe(status().bytes));
   current("active", "{client}", "Clients in flight.", () => status().active);
   current("buffered", "By", "Memory held by messages.", () => status().buffered);
   current("queued_lines", "{line}", "Access log lines not yet written.", () => status().queuedLines);

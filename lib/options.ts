@@ -77,6 +77,8 @@ export const integer = (min: number, max: number) => (value: string) =>
 
 const oneOf = <T extends string>(values: readonly T[]) => (value: string) => values.find((one) => one === value);
 
+const level = (value: string) => oneOf(LOG_LEVELS)(value === "warn" ? "warning" : value);
+
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: GIB };
 
 /** Parses a {@linkcode SIZE}, in bytes. */
@@ -107,11 +109,7 @@ const FLAGS: Readonly<Record<string, ReturnType<typeof sets>>> = {
   "max-buffered": sets("maxBuffered", SIZE, size),
   "idle-timeout": sets("idleTimeout", SECONDS, seconds),
   "drain-timeout": sets("drainTimeout", SECONDS, seconds),
-  "log-level": sets(
-    "logLevel",
-    `one of ${LOG_LEVELS.join(", ")}`,
-    (value) => oneOf(LOG_LEVELS)(value.replace(/^warn$/, "warning")),
-  ),
+  "log-level": sets("logLevel", `one of ${LOG_LEVELS.join(", ")}`, level),
   "log-format": sets("logFormat", `one of ${LOG_FORMATS.join(", ")}`, oneOf(LOG_FORMATS)),
 };
 

@@ -16,8 +16,8 @@ export const BACKLOG = 4096;
 export interface LogFile {
   /** Writes some of the bytes. Returns how many, or, if the write may block, a promise of it. */
   write(bytes: Uint8Array): number | Promise<number>;
-  /** Cuts off bytes at the end. Returns whether that was possible. */
-  cutOff(bytes: number): boolean;
+  /** Cuts off bytes at the end, if the file can be truncated. Returns whether that was possible. */
+  cutOff?(bytes: number): boolean;
   /** Closes the file. */
   close(): void;
 }
@@ -43,11 +43,23 @@ export function openListener(hostname: string, port: number, reusePort: boolean)
   }
 }
 
+/** Bytes of a write to standard output that failed, but of which Deno keeps the rest and writes it before the next. */
+let held = 0;
+
 /** Standard output as the access log. It needs no permission. */
 const STDOUT: LogFile = {
-  // Whole lines, at most 4096 bytes: a pipe takes such a write whole or, while it is full, not at all (PIPE_BUF in pipe(7)).
-  write: (bytes) => Deno.stdout.write(bytes.subarray(0, bytes.lastIndexOf(0x0A, 4095) + 1)),
-  cutOff: () => false,
+  async write(bytes) {
+    // Whole lines, and no more than Deno can keep. A pipe takes such a write whole or, while it is full, not at all (pipe(7)).
+    const size = held || bytes.lastIndexOf(0x0A, 1023) + 1;
+    try {
+      await Deno.stdout.write(bytes.subarray(0, held > 0 ? 0 : size));
+      held = 0;
+      return size;
+    } catch (error) { // for instance a full disk, to which standard output was redirected
+      await Deno.stdout.write(bytes.subarray(0, 0)).catch(() => held = size); // fails while something is kept
+      throw error;
+    }
+  },
   close: () => {},
 };
 

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { parseLines } from "../support/access_log_lines.ts";
+import { succeeds } from "../support/commands.ts";
 import { canRun, ignoreIf } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { pattern, readToEof, roundTrip, writeAll } from "../support/tcp_client.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 import { settles, until } from "../support/wait.ts";
 
@@ -123,6 +125,29 @@ Deno.test({
     program.kill("SIGTERM");
     assertEquals(await program.exit(), 1);
     assertLess(performance.now() - before, 5000);
+  },
+});
+
+Deno.test({
+  ...ignoreIf(missing, "--access-log=- to a file that may not grow, and then may, has each line once and in order"),
+  async fn() {
+    using folder = new TemporaryFolder();
+    const file = `${folder.path}/access.log`;
+    await using program = await Program.start({
+      accessLog: "-",
+      launcher: ["sh", "-c", `exec "$@" >${file}`, "sh"],
+    });
+    const limit = (bytes: string) => assert(succeeds("prlimit", "--pid", `${program.pid}`, `--fsize=${bytes}:`));
+    await serve(program, 10);
+    limit("1000"); // the middle of a line
+    await serve(program, 100);
+    await program.line(/cannot write to the access log, .*: File too large/);
+    limit("unlimited");
+    await program.line(/all queued lines are in it/);
+    await serve(program, 10);
+    program.kill("SIGTERM");
+    assertEquals(await program.exit(), 0);
+    assertLinesOf(Deno.readTextFileSync(file), 120);
   },
 });
 

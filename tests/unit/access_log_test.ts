@@ -367,8 +367,6 @@ class Pipe implements LogFile {
     await nextIteration();
   }
 
-  cutOff = () => false;
-
   close() {}
 }
 
@@ -589,7 +587,7 @@ class FillingFile implements LogFile {
 
   cutOff(bytes: number): boolean {
     this.free += bytes;
-    return this.#file.cutOff(bytes);
+    return this.#file.cutOff?.(bytes) ?? false;
   }
 
   close(): void {

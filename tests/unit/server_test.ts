@@ -500,7 +500,7 @@ Deno.test("Server.abort() and the drain timeout end clients that drain() holds a
 Deno.test("Server.abort() ends clients that wait for a line which nobody reads", async () => {
   const { logger } = recorder();
   const clock = new FakeClock();
-  const pipe = { write: () => new Promise<number>(() => {}), cutOff: () => false, close() {} };
+  const pipe = { write: () => new Promise<number>(() => {}), close() {} };
   const log = new AccessLog(() => pipe, logger, clock);
   const listener = new FakeListener();
   const server = new Server(listener, log, logger, clock, LIMITS);
