@@ -5,6 +5,7 @@
  * @module
  */
 
+import { errorMessage } from "./lib/errors.ts";
 import { UsageError } from "./lib/options.ts";
 import { formatAddress } from "./lib/startup.ts";
 import { resolve } from "./verify/addresses.ts";
@@ -19,7 +20,7 @@ const INTERRUPTED = 130;
  * Parses the command line and verifies every address.
  *
  * @param args The command line.
- * @returns The exit status. Ctrl-C exits the process.
+ * @returns The exit status. Ctrl-C exits the process, and so does a write to stdout that fails.
  */
 export async function main(args: string[]): Promise<number> {
   let options: Options | "help";
@@ -31,7 +32,7 @@ export async function main(args: string[]): Promise<number> {
     return 2;
   }
   if (options === "help") {
-    console.log(HELP);
+    print(HELP);
     return 0;
   }
   const { hostname, port } = options;
@@ -54,8 +55,8 @@ async function verify(hostname: string, options: Options): Promise<boolean> {
   using progress = new Progress(() => verification.running);
   const conclude = (end: string) => {
     progress.clear();
-    if (json) console.log(formatJson(address, verification));
-    else console.log(`${times.count > 0 ? `\n${formatTimes(times)}\n` : ""}\n${end}`);
+    if (json) print(formatJson(address, verification));
+    else print(`${times.count > 0 ? `\n${formatTimes(times)}\n` : ""}\n${end}`);
   };
   const interrupt = () => {
     conclude("interrupted");
@@ -70,10 +71,20 @@ async function verify(hostname: string, options: Options): Promise<boolean> {
       console.error(`verify: cannot connect to ${address}: ${row.seen}; ${row.pointsTo}`);
       return false;
     }
-    console.log(formatRow(row));
+    print(formatRow(row));
   }
   conclude(formatSummary(address, verification));
   return verification.passed;
+}
+
+/** Prints to stdout. If that fails, as with a full disk, says so and exits. */
+function print(text: string): void {
+  try {
+    console.log(text);
+  } catch (error) {
+    console.error(`verify: cannot write to stdout: ${errorMessage(error)}`);
+    Deno.exit(1);
+  }
 }
 
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

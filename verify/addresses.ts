@@ -15,9 +15,10 @@ export interface Addresses {
   denied: string[];
 }
 
-/** Whether a connection is allowed. Never prompts. */
+/** Whether a connection is allowed. Never prompts. What Deno does not accept as a host is not allowed. */
 export async function isAllowed(hostname: string, port: number): Promise<boolean> {
-  const { state } = await Deno.permissions.query({ name: "net", host: formatAddress({ hostname, port }) });
+  const host = formatAddress({ hostname, port });
+  const { state } = await Deno.permissions.query({ name: "net", host }).catch(() => ({ state: "denied" }));
   return state === "granted";
 }
 

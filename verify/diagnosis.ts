@@ -48,6 +48,9 @@ export function diagnoseConnect(
   if (message.startsWith("failed to lookup address")) {
     return { seen: "the name cannot be resolved", pointsTo: "it is misspelt, or the name server does not know it" };
   }
+  if (error instanceof Error && "code" in error && error.code === "EMFILE") {
+    return { seen: message, pointsTo: "this machine's limit of open files (ulimit -n): raise it, or lower --clients" };
+  }
   return { seen: message, pointsTo: "this machine or its network, since the server was not reached" };
 }
 
@@ -99,8 +102,8 @@ function cause({ end, size, halfClosed, received, wrong }: Outcome, name: Name):
     return "a relay that does not forward the half-close, or a server that waits for something else, such as a newline";
   }
   if (!halfClosed && name === "slow-sender") {
-    return "a timeout for idle connections below 3 s that ends the message before its end (nginx: proxy_timeout, " +
-      "HAProxy: timeout client)";
+    return "a timeout for idle connections below 3 s that ends the message before its end (the echo server: " +
+      "--idle-timeout, nginx: proxy_timeout, HAProxy: timeout client)";
   }
   if (!halfClosed) return "a limit on the size of a message, or a server that does not read to EOF";
   if (received === size) return CLOSES_UNREAD;
@@ -109,7 +112,11 @@ function cause({ end, size, halfClosed, received, wrong }: Outcome, name: Name):
     return "something on the path that closes both directions when one is half-closed. Some can be told not to (nginx: " +
       "proxy_half_close on, socat: -t 60), some cannot (systemd-socket-proxyd, redir, xinetd)";
   }
-  if (name === "slow-reader" || name === "write-first") {
+  if (name === "slow-reader") {
+    return "a relay that gives up some time after the half-close (socat: -t 60, nginx: proxy_timeout, HAProxy: timeout " +
+      "client), or an echo server whose --idle-timeout is below 3 s";
+  }
+  if (name === "write-first" && end !== "reset") {
     return "a relay that gives up some time after the half-close (socat: -t 60, nginx: proxy_timeout)";
   }
   return end === "reset" ? CLOSES_UNREAD : "a server or relay that loses the end of a message";

@@ -40,9 +40,9 @@ export function formatTimes(times: Statistics): string {
 export function formatSummary(address: string, { rows, echoesEarly }: Verification): string {
   const failed = rows.filter(({ result }) => result === "failed").map(({ name }) => name);
   if (failed.length > 0) return `${address} failed: ${failed.join(", ")}`;
-  return `${address} passed${
-    echoesEarly ? ", but echoes before the half-close: what depends on silence was skipped" : ""
-  }`;
+  const hasSkipped = rows.some(({ result }) => result === "skipped");
+  const early = `, but echoes before the half-close${hasSkipped ? ": what depends on silence was skipped" : ""}`;
+  return `${address} passed${echoesEarly ? early : ""}`;
 }
 
 /** Formats the whole report on an address as JSON, in a line. */

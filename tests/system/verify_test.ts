@@ -161,6 +161,9 @@ Deno.test(ignoreIf(missing, "verify.ts exits with 2 at a wrong command line, and
   const wrong = await verify("127.0.0.1:1", "127.0.0.1");
   assertMatch(theOneLine(wrong), /; see --help$/);
   assertEquals(wrong.code, 2);
+  const noHost = await verify("127.0.0.1:4000", "é.example:4000");
+  assertMatch(theOneLine(noHost), /, not "é\.example:4000"; see --help$/);
+  assertEquals(noHost.code, 2);
   const help = await verify("127.0.0.1:1", "-h");
   assertEquals([help.code, help.stderr], [0, ""]);
   assertStringIncludes(help.stdout, "Usage: deno run --allow-net=HOST:PORT verify.ts HOST:PORT [flags]\n");
@@ -179,6 +182,26 @@ Deno.test(ignoreIf(missing, "verify.ts shows no stack trace if its output is clo
   const { stdout, stderr } = await run(["sh", "-c", `${command} | head -n 1`]);
   assertMatch(stdout, /^connect +passed/);
   assertEquals(stderr, "");
+});
+
+Deno.test(ignoreIf(missing, "verify.ts says in one line that stdout is full"), async () => {
+  await using server = await Program.start();
+  const address = `127.0.0.1:${server.address.port}`;
+  for (const args of ["--help", [address, ...SHORT].join(" "), [address, "--json", ...SHORT].join(" ")]) {
+    const command = `${DENO} run --no-prompt --allow-net=${address} verify.ts ${args} > /dev/full`;
+    const result = await run(["sh", "-c", command]);
+    assertMatch(theOneLine(result), /^verify: cannot write to stdout: No space left on device/);
+    assertEquals(result.code, 1);
+  }
+});
+
+Deno.test(ignoreIf(missing, "verify.ts points to the limit of open files if that is too low"), async () => {
+  await using server = await Program.start();
+  const address = `127.0.0.1:${server.address.port}`;
+  const command = `ulimit -n 200; ${DENO} run --no-prompt --allow-net=${address} verify.ts ${address} --clients=300`;
+  const { code, stdout } = await run(["sh", "-c", `${command} ${SHORT.join(" ")}`]);
+  assertMatch(stdout, /^concurrent +failed .* Too many open files.*\n +points to: this machine's limit of open files/m);
+  assertEquals(code, 1);
 });
 
 Deno.test(ignoreIf(noNamespace, "verify.ts ends the load when the machine has no port left"), async () => {

@@ -18,9 +18,9 @@ const OPTIONS: Options = {
 };
 
 /** Verifies a server. */
-async function verify(serve: (conn: Deno.TcpConn) => Promise<unknown>): Promise<Verification> {
+async function verify(serve: (conn: Deno.TcpConn) => Promise<unknown>, options = OPTIONS): Promise<Verification> {
   await using server = new TcpServer(serve);
-  return await run(new Verification(server.address, OPTIONS));
+  return await run(new Verification(server.address, options));
 }
 
 async function run(verification: Verification): Promise<Verification> {
@@ -66,6 +66,41 @@ Deno.test(ignoreIf(noNet, "Verification names a server that echoes early, and sk
   assertEquals(names(verification, "failed"), [], JSON.stringify(verification.rows));
   assertEquals(verification.passed, true);
 });
+
+Deno.test(ignoreIf(noNet, "Verification names a server that echoes early beyond 1 KiB, in one row"), async () => {
+  const verification = await verify(async (conn) => {
+    const buffer = new Uint8Array(65_536);
+    let held = 0;
+    for (let read = await conn.read(buffer); read !== null; read = await conn.read(buffer.subarray(held))) {
+      held += read;
+      if (held <= 1024) continue;
+      await writeAll(conn, buffer.subarray(0, held));
+      held = 0;
+    }
+    await writeAll(conn, buffer.subarray(0, held));
+  }, { ...OPTIONS, maxMessage: 4096 });
+  assertEquals([verification.passed, verification.echoesEarly], [true, true], JSON.stringify(verification.rows));
+  const early = verification.rows.filter(({ seen }) => seen !== undefined);
+  assertEquals(early.map(({ name, result }) => [name, result]), [["slow-sender", "passed"]]);
+  assertMatch(`${early[0]?.seen}; ${early[0]?.pointsTo}`, /^early: bytes came back before the half-close; .*RFC 862/);
+});
+
+Deno.test(
+  ignoreIf(noNet, "Verification does not take the echo of a message that was cut for an early one"),
+  async () => {
+    await using server = new TcpServer(async (conn) => {
+      if (verification.running !== "slow-sender") return await writeAll(conn, await readToEof(conn));
+      const half = new Uint8Array(32_768);
+      let received = 0;
+      while (received < half.length) received += await conn.read(half.subarray(received)) ?? 0;
+      await writeAll(conn, half);
+    });
+    const verification = new Verification(server.address, OPTIONS);
+    await run(verification);
+    assertEquals(names(verification, "failed"), ["slow-sender"]);
+    assertEquals(verification.echoesEarly, false);
+  },
+);
 
 Deno.test(ignoreIf(noNet, "Verification skips the rest if no small message comes back"), async () => {
   const verification = await verify(async (conn) => void await readToEof(conn));

@@ -40,6 +40,10 @@ const CAUSES: [what: string, name: Name, Partial<Outcome>, pointsTo: RegExp][] =
     { received: 1 },
     /gives up some time after the half-/,
   ],
+  ["a reply to a slow reader that ended", "slow-reader", { end: "reset", received: 1 }, /--idle-timeout is below 3 s$/],
+  ["a reply that was cut before it was read", "write-first", { received: 1 }, /gives up some time after the half-/],
+  ["a reset before the reply was read", "write-first", { end: "reset", received: 1 }, /closes before it has read all/],
+  ["a reset after the reply was read", "write-first", { end: "reset", received: 5 }, /closes before it has read all/],
   ["a reply without its end", "small", { received: 4 }, /loses the end/],
   ["a reset after the reply", "small", { end: "reset", received: 5 }, /closes before it has read all/],
   ["other bytes", "sizes", { end: "wrong", wrong: { expected: 1, received: 2 } }, /loses, repeats or changes bytes/],
@@ -50,7 +54,12 @@ const CAUSES: [what: string, name: Name, Partial<Outcome>, pointsTo: RegExp][] =
   ["silence after a part of the reply", "sizes", { end: "timeout", received: 2 }, /stopped sending/],
   ["a connection that stays open", "small", { end: "timeout", received: 5 }, /does not close/],
   ["a message that is not read", "write-first", { end: "timeout", halfClosed: false, sent: 1 }, /stopped reading/],
-  ["EOF while the sender paused", "slow-sender", { halfClosed: false, sent: 2 }, /proxy_timeout.*timeout client/],
+  [
+    "EOF while the sender paused",
+    "slow-sender",
+    { halfClosed: false, sent: 2 },
+    /--idle-timeout.*proxy_timeout.*timeout client/,
+  ],
   ["EOF while it sent", "write-first", { halfClosed: false, sent: 2 }, /limit on the size/],
   ["no reply beside other clients", "concurrent", {}, /so many clients at a time/],
 ];
@@ -68,6 +77,11 @@ Deno.test("diagnoseConnect() has a hint for whatever keeps a client from connect
     [new DOMException("", "TimeoutError"), "no answer for 10 s", /firewall/],
     [new NotCapable(), "the permission is missing", /^run again with --allow-net=\[::1\]:4000 before verify\.ts$/],
     [new Error("failed to lookup address information: Name…"), "the name cannot be resolved", /misspelt/],
+    [
+      Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" }),
+      "Too many open files (os error 24)",
+      /^this machine's limit of open files \(ulimit -n\)/,
+    ],
     [
       new NetworkUnreachable("Network is unreachable (os error 101)"),
       "Network is unreachable (os error 101)",

@@ -15,7 +15,9 @@ const DEFAULTS = {
 Deno.test("parseOptions() takes an address and has defaults for the rest", () => {
   assertEquals(parseOptions(["127.0.0.1:4000"]), DEFAULTS);
   assertEquals(parseOptions(["[2001:db8::1]:7"]), { ...DEFAULTS, hostname: "2001:db8::1", port: 7 });
-  assertEquals(parseOptions(["echo.example:65535"]), { ...DEFAULTS, hostname: "echo.example", port: 65_535 });
+  for (const hostname of ["echo.example", "localhost", "a.", "_a-b.xn--e-ufa", "127.1", "a".repeat(63)]) {
+    assertEquals(parseOptions([`${hostname}:65535`]), { ...DEFAULTS, hostname, port: 65_535 });
+  }
 });
 
 Deno.test("parseOptions() takes every flag that the help prints, which prints the defaults", () => {
@@ -29,7 +31,9 @@ Deno.test("parseOptions() takes every flag that the help prints, which prints th
 });
 
 Deno.test("parseOptions() returns help for --help and -h, whatever else there is", () => {
-  for (const args of [["--help"], ["-h"], ["nonsense", "-h"]]) assertEquals(parseOptions(args), "help");
+  for (const args of [["--help"], ["-h"], ["nonsense", "-h"], ["--nonsense", "-h"], ["--clients", "--help"]]) {
+    assertEquals(parseOptions(args), "help");
+  }
 });
 
 Deno.test("parseOptions() says in one line what is wrong", () => {
@@ -41,11 +45,26 @@ Deno.test("parseOptions() says in one line what is wrong", () => {
     [["127.0.0.1:65536"], 'not "127.0.0.1:65536"'],
     [["::1:4000"], 'not "::1:4000"'],
     [["[::1]"], 'not "[::1]"'],
+    [["é.example:4000"], 'not "é.example:4000"'],
+    [["a b:4000"], 'not "a b:4000"'],
+    [["a\nb:4000"], 'not "a\\nb:4000"'],
+    [["..:4000"], 'not "..:4000"'],
+    [["*:4000"], 'not "*:4000"'],
+    [["x%y:4000"], 'not "x%y:4000"'],
+    [[`${"a".repeat(64)}:4000`], 'aaa:4000"'],
+    [[`${"a.".repeat(127)}:4000`], 'a.:4000"'],
+    [["[:::::]:4000"], 'not "[:::::]:4000"'],
+    [["[127.0.0.1]:4000"], 'not "[127.0.0.1]:4000"'],
+    [["[]:4000"], 'not "[]:4000"'],
     [["http://127.0.0.1:4000"], 'not "http://127.0.0.1:4000"'],
     [["a:1", "b:2"], 'not also "b:2"'],
     [["a:1", "--clients=0"], '--clients takes a whole number from 1 to 10000, not "0"'],
     [["a:1", "--timeout=-1"], '--timeout takes seconds from 0 to 2147483, such as 60 or 0.5, not "-1"'],
-    [["a:1", "--max-message=1T"], '--max-message takes a number of bytes such as 4096, 64K, 1M or 2G, not "1T"'],
+    [
+      ["a:1", "--max-message=1T"],
+      '--max-message takes a number of bytes such as 4096, 64K, 1M or 2G, at least 5, not "1T"',
+    ],
+    [["a:1", "--max-message=4"], '64K, 1M or 2G, at least 5, not "4"'],
     [["a:1", "--seconds=x"], '--seconds takes seconds from 0 to 2147483, such as 60 or 0.5, not "x"'],
     [["a:1", "--wrong"], "--wrong"],
     [["a:1", "--json=1"], "--json"],
