@@ -38,6 +38,14 @@ Deno.test("formatTimes() fits 80 columns, and the most frequent times fill them"
   for (const bar of bars) assertMatch(bar, /^ +[\d.]+ to [\d.]+ ms +[\d,]+ {2}#+$/);
 });
 
+Deno.test("formatSummary() says that the server echoes early, and what was skipped if anything was", () => {
+  const early = verification({ name: "slow-sender", result: "passed", seconds: 3 });
+  early.echoesEarly = true;
+  assertEquals(formatSummary("a:1", early), "a:1 passed, but echoes before the half-close");
+  early.rows.push({ name: "silence", result: "skipped", seconds: 1 });
+  assertMatch(formatSummary("a:1", early), /before the half-close: what depends on silence was skipped$/);
+});
+
 Deno.test("formatSummary() names the checks that failed", () => {
   assertEquals(formatSummary("a:1", verification({ name: "small", ...FAILED })), "a:1 failed: small");
   assertEquals(formatSummary("a:1", verification()), "a:1 passed");
