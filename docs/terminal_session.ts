@@ -16,8 +16,8 @@ const CLIENTS = [
   "cat /var/log/echo-server/access.log",
 ];
 
-/** The time that all reports are given, so that the image of an unchanged server does not change. */
-const TIME = "2026-11-25T16:26:06.910Z";
+/** The times that the reports are given, so that the image of an unchanged server does not change. */
+const TIMES = ["2026-11-26T16:26:06.910Z", "2026-11-26T16:26:21.388Z"];
 
 const PROMPT = "$ ";
 
@@ -67,9 +67,10 @@ async function session(): Promise<{ server: string; clients: string }> {
 /** Draws terminals, one below the other, in the colors that the reader's browser prefers. */
 function draw(terminals: { title: string; text: string }[]): string {
   const escape = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const times = TIMES.values();
   const windows = terminals.map(({ title, text }) => ({
     title,
-    lines: text.replaceAll(/\d[\d:.T-]+Z(?= info)/g, TIME).trimEnd().split("\r\n"),
+    lines: text.replaceAll(/\d[\d:.T-]+Z(?= info)/g, () => times.next().value ?? "").trimEnd().split("\r\n"),
   }));
   const longest = Math.max(...windows.flatMap(({ lines }) => lines.map((line) => line.length)));
   const width = Math.ceil(longest * CHARACTER_WIDTH) + 2 * PADDING;
