@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { buildLoad, floodMedians, measure, measureFlood, median, medians } from "./measure.ts";
 import { LISTEN_ONLY, type Peer, peers, Unable } from "./peers.ts";
 import { run } from "./process.ts";
+import { errorMessage } from "../lib/errors.ts";
 import { Progress } from "./progress.ts";
 import { floodTable, resultsTable, startTable, summaryTable, targetsTable } from "./report.ts";
 import { disturbed, type Figures, type FloodFigures, type Results } from "./results.ts";
@@ -154,7 +155,12 @@ async function measureAll(): Promise<Results> {
     for (const [flood, byPeer] of floods) {
       for (const [peer, all] of byPeer) {
         progress.step(`round ${round} of ${rounds}: ${flood.name}: ${peer.name}`);
-        all.push(await measureFlood(peer, scratch, flood));
+        try {
+          all.push(await measureFlood(peer, scratch, flood));
+        } catch (error) { // it does not serve the client in a minute, for instance
+          byPeer.delete(peer);
+          notMeasured[`${peer.name}, ${flood.name}`] = errorMessage(error);
+        }
       }
     }
     for (let i = 1; i <= starts; i++) {
