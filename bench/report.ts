@@ -107,7 +107,7 @@ export function summaryTable(results: Results): string {
 }
 
 /** With one digit below ten, else none, and with a comma between thousands. */
-function brief(value: number | string | undefined): string {
+export function brief(value: number | string | undefined): string {
   if (typeof value !== "number") return value ?? "";
   return value < 9.95 ? value.toFixed(1) : Math.round(value).toLocaleString("en");
 }

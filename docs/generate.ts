@@ -4,26 +4,37 @@
  * @module
  */
 
+import { summaryTable, targetsTable } from "../bench/report.ts";
+import type { Results } from "../bench/results.ts";
+import { judge } from "../bench/targets.ts";
 import { output, ROOT } from "../tests/support/commands.ts";
 import { stateTable } from "./socket_states.ts";
 import { explain, systemCalls } from "./system_calls.ts";
 import { record } from "./terminal_session.ts";
 
-/** The parts of `docs/sockets.md` that are generated, by the names in their markers. */
-export const SECTIONS: Record<string, () => Promise<string>> = {
-  "minimal": async () =>
-    `\`\`\`ts ignore\n${(await Deno.readTextFile(`${ROOT}examples/minimal.ts`)).trimEnd()}\n\`\`\``,
-  "system calls": async () => explain(await systemCalls()),
-  "deadlock": async () => {
-    const command = "run --allow-net=127.0.0.1 docs/deadlock.ts";
-    const printed = await output(Deno.execPath(), ...command.split(" "));
-    return `    $ deno ${command}\n${printed.trimEnd().replaceAll(/^/gm, "    ")}`;
+/** The parts of documents that are generated, by the names in their markers. */
+export const SECTIONS: Record<string, Record<string, () => Promise<string>>> = {
+  "docs/sockets.md": {
+    "minimal": async () =>
+      `\`\`\`ts ignore\n${(await Deno.readTextFile(`${ROOT}examples/minimal.ts`)).trimEnd()}\n\`\`\``,
+    "system calls": async () => explain(await systemCalls()),
+    "deadlock": async () => {
+      const command = "run --allow-net=127.0.0.1 docs/deadlock.ts";
+      const printed = await output(Deno.execPath(), ...command.split(" "));
+      return `    $ deno ${command}\n${printed.trimEnd().replaceAll(/^/gm, "    ")}`;
+    },
+    "states": stateTable,
   },
-  "states": stateTable,
+  "bench/README.md": {
+    "results": async () => summaryTable(await results()),
+    "targets": async () => targetsTable(judge(await results())),
+  },
 };
 
-/** The document with these sections. */
-export const DOCUMENT = `${ROOT}docs/sockets.md`;
+/** The results of the benchmark's last full run. */
+export async function results(): Promise<Results> {
+  return JSON.parse(await Deno.readTextFile(`${ROOT}bench/results.json`));
+}
 
 /** The recorded terminals. */
 export const IMAGE = `${ROOT}docs/terminal.svg`;
@@ -55,8 +66,12 @@ export async function format(markdown: string): Promise<string> {
 }
 
 if (import.meta.main) {
-  let document = await Deno.readTextFile(DOCUMENT);
-  for (const [name, generate] of Object.entries(SECTIONS)) document = replaceSection(document, name, await generate());
-  await Deno.writeTextFile(DOCUMENT, await format(document));
+  for (const [path, sections] of Object.entries(SECTIONS)) {
+    let document = await Deno.readTextFile(ROOT + path);
+    for (const [name, generate] of Object.entries(sections)) {
+      document = replaceSection(document, name, await generate());
+    }
+    await Deno.writeTextFile(ROOT + path, await format(document));
+  }
   await Deno.writeTextFile(IMAGE, await record());
 }

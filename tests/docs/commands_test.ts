@@ -29,7 +29,7 @@ const BLOCKS: Record<string, Record<string, Handling>> = {
     "printf hello | socat": TRY_IT,
     "python3 -c": TRY_IT,
     "--hostname": OUTPUT,
-    "                    echo-server  C": OUTPUT,
+    "                        echo-server      C": OUTPUT,
     "main.ts ": OUTPUT,
   },
   "CONTRIBUTING.md": {
@@ -37,7 +37,7 @@ const BLOCKS: Record<string, Record<string, Handling>> = {
     "deno task test:file": async (script) => {
       assertEquals((await shell(script)).match(/^ok \| [1-9]\d* passed/gm)?.length, 3);
     },
-    "deno task docs": ["tests/docs/sockets_test.ts", "Object.entries(SECTIONS)"],
+    "deno task docs": ["tests/docs/generate_test.ts", "Object.entries(SECTIONS)"],
   },
   "bench/README.md": {
     "deno task bench\n": "it needs a quarter of an hour and a quiet machine",

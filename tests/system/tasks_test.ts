@@ -1,6 +1,7 @@
 /** What the tasks in `deno.json` do besides serving, and what is published. */
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { dirname, join } from "node:path";
 import { type CommandResult, ROOT, run } from "../support/commands.ts";
 import { cannotRun, ignoreIf } from "../support/permissions.ts";
 
@@ -28,7 +29,10 @@ for (const task of ["soak", "bench"]) {
 }
 
 Deno.test({
-  ...ignoreIf(cannotRun, "deno publish would send the program and the documents that README links, and nothing else"),
+  ...ignoreIf(
+    cannotRun,
+    "deno publish would send the program, the documents that README links with their images, and nothing else",
+  ),
   async fn() {
     const { code, stderr } = await deno("publish", "--dry-run", "--allow-dirty");
     assertEquals(code, 0, stderr);
@@ -39,8 +43,12 @@ Deno.test({
     const readme = Deno.readTextFileSync(`${ROOT}README.md`);
     const linked = Array.from(readme.matchAll(/\]\((?!https?:)([^)#]+)/g), ([, path = ""]) => path);
     const papers = new Set(["README.md", "CHANGELOG.md", ...linked]);
-    const published = ["deno.json", "main.ts", "verify.ts", ...papers, ...parts];
-    assertEquals(files.sort(), published.sort());
+    const images = [...papers].filter((path) => path.endsWith(".md")).flatMap((path) => {
+      const shown = Deno.readTextFileSync(ROOT + path).matchAll(/!\[[^\]]*\]\((?!https?:)([^)]+)/g);
+      return Array.from(shown, ([, image = ""]) => join(dirname(path), image));
+    });
+    const published = new Set(["deno.json", "main.ts", "verify.ts", ...papers, ...images, ...parts]);
+    assertEquals(files.sort(), [...published].sort());
   },
 });
 
